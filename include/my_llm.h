@@ -1,0 +1,346 @@
+// my_llm.h: run GPT-2 models from C.
+//
+// Two nouns carry everything. An *engine* is a loaded model: configuration, weights, tokenizer,
+// kernels. A *session* is one timeline of tokens (or several side by side) with its KV cache.
+//
+//     struct llm_error err = {0};
+//     struct llm_engine *engine = llm_engine_open("bundled", NULL, &err);
+//     struct llm_session *session = llm_session_new(engine, 1, &err);
+//     llm_session_generate(session, ids, n_ids, &options, on_piece, NULL, &result, &err);
+//
+// Conventions
+// - A function that can fail returns false or NULL and says why in `err`, always the last argument.
+//   `err` may be NULL. Start with a zeroed struct: the first error stays, later ones are ignored.
+// - What a function hands out as `char **` or `int32_t **` is the caller's, freed with llm_free().
+//   `const` pointers are borrowed and live as long as the object they came from.
+// - Text is bytes with a length; UTF-8 is expected and anything else passes through unharmed.
+// - The library never prints, never exits, never installs a signal handler. Progress and notices
+//   go through callbacks.
+// - An engine may be shared by threads; a session belongs to one thread at a time.
+#ifndef MY_LLM_H
+#define MY_LLM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LLM_API __attribute__((visibility("default")))
+#else
+#define LLM_API
+#endif
+
+// "major.minor.patch" of the library that is linked.
+LLM_API const char *llm_version(void);
+
+// Frees memory that a function of this header handed out. NULL is allowed.
+LLM_API void llm_free(void *memory);
+
+// ---- Errors ---------------------------------------------------------------------------------
+
+enum llm_error_code {
+    LLM_OK = 0,
+    LLM_ERROR_ARGUMENT,    // the caller asked for something that makes no sense
+    LLM_ERROR_NOT_FOUND,   // no such file, model or name
+    LLM_ERROR_IO,          // the operating system refused: permissions, disk full, ...
+    LLM_ERROR_FORMAT,      // a file is damaged or is not what it claims to be
+    LLM_ERROR_UNSUPPORTED, // a file is fine but asks for something this library does not do
+    LLM_ERROR_MEMORY,      // out of memory
+    LLM_ERROR_NETWORK,     // a download failed
+    LLM_ERROR_CANCELLED,   // a callback asked to stop
+};
+
+struct llm_error {
+    enum llm_error_code code;
+    char text[1024]; // one sentence fit to be shown: what happened, where, what was expected
+};
+
+// ---- Callbacks ------------------------------------------------------------------------------
+
+// A long job's state: done of total units ("bytes", "tokens"); total is -1 when unknown.
+struct llm_progress {
+    const char *what; // e.g. "gpt2: model.ckpt.data-00000-of-00001"
+    const char *unit; // "bytes", "tokens"
+    int64_t done;
+    int64_t total;
+};
+
+// Called now and then during long work. Return false to cancel.
+typedef bool llm_progress_fn(void *user, const struct llm_progress *progress);
+
+// Called with one sentence, without a newline, that a person may want to know:
+// "no model named; using the bundled one".
+typedef void llm_notice_fn(void *user, const char *sentence);
+
+struct llm_callbacks {
+    llm_progress_fn *progress; // may be NULL
+    llm_notice_fn *notice;     // may be NULL
+    void *user;
+};
+
+// ---- Engine: a loaded model -----------------------------------------------------------------
+
+struct llm_engine;
+struct llm_tokenizer;
+
+struct llm_engine_options {
+    int n_threads;   // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    const char *isa; // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
+    bool offline;    // true: never download a known model that is not there
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_engine_options_init(struct llm_engine_options *options);
+
+// Opens a model. `model` is
+//   - a known name ("gpt2", "gpt2-medium", ...): downloaded first if it is not there yet;
+//   - "bundled": the small model that comes with my-llm;
+//   - a directory in Hugging Face layout, in OpenAI's layout, or a training run's own (its model/);
+//   - one .safetensors file, its config.json (and vocabulary) beside it;
+//   - NULL: the downloaded gpt2 if there, else the bundled model; the notice says which.
+// Weights stay in the mapped files. `options` may be NULL.
+LLM_API struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options,
+                                           struct llm_error *err);
+LLM_API void llm_engine_free(struct llm_engine *engine);
+
+// The model's tokenizer, or NULL when its directory has no vocabulary. Lives as long as the engine.
+LLM_API const struct llm_tokenizer *llm_engine_tokenizer(const struct llm_engine *engine);
+
+// One part of a model in llm_model_info.
+struct llm_model_part {
+    const char *name; // "token embedding", "attention", ...
+    int64_t n_params;
+};
+
+// One file of a model in llm_model_info.
+struct llm_model_file {
+    const char *path;
+    int64_t size; // bytes
+};
+
+// What there is to know about a loaded model. All pointers are borrowed from the engine.
+struct llm_model_info {
+    const char *path;   // the directory or file it was read from
+    const char *format; // "safetensors", "TensorFlow checkpoint"
+    const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
+    int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
+    const char *activation; // "gelu_new", "gelu", "relu"
+    double layer_norm_epsilon;
+    bool tied_head;           // the output head is the token embedding
+    bool scale_attn_weights;  // divide scores by sqrt(head size)
+    bool scale_attn_by_layer; // and by the layer's number
+    int64_t n_params;         // a tied head counts once
+    struct llm_model_part parts[8];
+    int n_parts;
+    const struct llm_model_file *files;
+    int n_files;
+    int64_t n_nonfinite;     // weights that are NaN or infinite; -1 until counted (llm_engine_check)
+    int64_t bytes_weights;   // weights in memory: mapped or copied
+    int64_t bytes_kv_cache;  // KV cache of one full context
+    int64_t bytes_inference; // weights + KV cache of one full context + activations
+    int64_t bytes_training;  // weights, gradients, AdamW moments and activations, batch 4 of a full context
+    bool has_tokenizer;
+    const char *isa; // kernels in use
+    int n_threads;
+};
+
+LLM_API void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *info);
+
+// Reads every weight once and counts NaN and infinite ones (-1 on cancellation).
+LLM_API int64_t llm_engine_check(struct llm_engine *engine);
+
+// ---- Tokenizer ------------------------------------------------------------------------------
+
+// Opens only the tokenizer of a model (see llm_engine_open for what `model` may be); weights are not
+// touched. NULL gives GPT-2's own, which is built in and needs no file.
+LLM_API struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_engine_options *options,
+                                                 struct llm_error *err);
+LLM_API void llm_tokenizer_free(struct llm_tokenizer *tokenizer);
+
+// Number of ids, <|endoftext|> included.
+LLM_API int llm_tokenizer_vocab_size(const struct llm_tokenizer *tokenizer);
+
+// Id of <|endoftext|>, or -1 if the vocabulary has none.
+LLM_API int32_t llm_tokenizer_eot(const struct llm_tokenizer *tokenizer);
+
+// Text to ids. With allow_special, "<|endoftext|>" in the text becomes its id; else it is plain text.
+// *ids [*n_ids] is the caller's (llm_free); never NULL on success.
+LLM_API bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *text, size_t size,
+                                  bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err);
+
+// The bytes of one id, not NUL-terminated; *size receives their number. NULL when there is no such id.
+LLM_API const char *llm_tokenizer_token(const struct llm_tokenizer *tokenizer, int32_t id, size_t *size);
+
+// Ids to text. *text is NUL-terminated after *size bytes and the caller's (llm_free).
+LLM_API bool llm_tokenizer_decode(const struct llm_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, char **text,
+                                  size_t *size, struct llm_error *err);
+
+// ---- Session: generation --------------------------------------------------------------------
+
+struct llm_session;
+
+struct llm_generate_options {
+    int max_tokens;           // new tokens per sample at most (128)
+    float temperature;        // 0: greedy (0.8)
+    int top_k;                // keep the k likeliest; 0: all (40)
+    float top_p;              // then the smallest set with this probability; 1: all (1)
+    float min_p;              // and those at least this fraction of the likeliest; 0: all (0)
+    float repetition_penalty; // divides positive and multiplies negative logits of tokens seen (1)
+    uint64_t seed;            // same seed, same text (123)
+    int n_logprobs;           // report this many likeliest tokens with each one chosen (0)
+    bool ignore_eos;          // go on after <|endoftext|> (false)
+    bool shift;               // context full: keep the newest half and go on; else stop (true)
+    const char *const *stops; // [n_stops] end a sample before any of these texts (none)
+    int n_stops;
+};
+
+LLM_API void llm_generate_options_init(struct llm_generate_options *options);
+
+struct llm_logprob {
+    int32_t id;
+    float logprob; // natural logarithm of the model's probability, before temperature and cuts
+};
+
+// One new token of one sample, as it is made.
+struct llm_piece {
+    int sample; // 0 .. n_samples - 1
+    int32_t id;
+    const char *text; // whole UTF-8 characters that became certain with this token
+    size_t size;      // bytes in text; may be 0
+    float logprob;
+    const struct llm_logprob *top; // [n_top] the likeliest, best first
+    int n_top;
+};
+
+// Called for every token; return false to end the generation (it finishes as LLM_FINISH_CANCELLED).
+typedef bool llm_piece_fn(void *user, const struct llm_piece *piece);
+
+enum llm_finish {
+    LLM_FINISH_LENGTH,    // max_tokens reached
+    LLM_FINISH_EOS,       // the model ended the text
+    LLM_FINISH_STOP,      // one of options.stops
+    LLM_FINISH_CONTEXT,   // context full and options.shift is false
+    LLM_FINISH_CANCELLED, // the callback returned false
+};
+
+// "length", "eos", "stop", "context", "cancelled".
+LLM_API const char *llm_finish_name(enum llm_finish finish);
+
+struct llm_sample {
+    int32_t *ids; // [n_ids] new tokens, without the prompt; the stop or end token is not among them
+    size_t n_ids;
+    char *text; // their text (NUL-terminated), or NULL when the model has no vocabulary
+    size_t size;
+    enum llm_finish finish;
+};
+
+struct llm_generation {
+    struct llm_sample *samples; // [n_samples]
+    int n_samples;
+    size_t n_prompt;         // prompt tokens used
+    size_t n_prompt_cached;  // of these, taken from the session's KV cache
+    double prompt_seconds;   // processing the prompt
+    double generate_seconds; // everything after it
+    size_t n_generated;      // tokens over all samples
+};
+
+// Frees what the generation holds and zeroes it.
+LLM_API void llm_generation_release(struct llm_generation *generation);
+
+// A session of `n_sequences` timelines that advance as one batch. All memory it will ever need is
+// taken here: generating allocates nothing per token.
+LLM_API struct llm_session *llm_session_new(struct llm_engine *engine, int n_sequences, struct llm_error *err);
+LLM_API void llm_session_free(struct llm_session *session);
+
+// Continues `prompt` [n_prompt] in every timeline of the session (sample s draws from its own stream
+// of random numbers, so sample 0 is the same whatever n_sequences is). What the prompt shares with
+// the timeline's present tokens is not computed again. An empty prompt means <|endoftext|>.
+// A prompt longer than the context keeps its newest part (with options.shift) or is an error.
+// `on_piece` may be NULL; `generation` may be NULL.
+LLM_API bool llm_session_generate(struct llm_session *session, const int32_t *prompt, size_t n_prompt,
+                                  const struct llm_generate_options *options, llm_piece_fn *on_piece, void *user,
+                                  struct llm_generation *generation, struct llm_error *err);
+
+// Logits after each of `ids` [n_ids], the timeline of sequence 0 starting anew.
+// logits is [n_ids, vocab_size], the caller's memory. n_ids may not exceed the context.
+LLM_API bool llm_session_logits(struct llm_session *session, const int32_t *ids, size_t n_ids, float *logits,
+                                struct llm_error *err);
+
+// ---- Evaluation -----------------------------------------------------------------------------
+
+struct llm_evaluate_options {
+    int window; // tokens seen at once; 0: the model's context
+    int stride; // tokens the window moves; 0: the window. Only targets not yet scored are counted
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_evaluate_options_init(struct llm_evaluate_options *options);
+
+struct llm_evaluation {
+    double loss;             // mean cross-entropy in nats per predicted token
+    double loss_error;       // standard error of that mean
+    double perplexity;       // exp(loss)
+    double perplexity_error; // perplexity * loss_error
+    int64_t n_tokens;        // predicted tokens
+};
+
+// Scores `n_sequences` sequences of ids that lie one after another in `ids`;
+// sequence s is ids[starts[s]] .. ids[starts[s + 1] - 1], so starts has n_sequences + 1 entries.
+LLM_API bool llm_evaluate(struct llm_engine *engine, const int32_t *ids, const size_t *starts, size_t n_sequences,
+                          const struct llm_evaluate_options *options, struct llm_evaluation *evaluation,
+                          struct llm_error *err);
+
+// ---- Getting and converting models ----------------------------------------------------------
+
+struct llm_download_item {
+    const char *name;        // "gpt2"
+    const char *description; // "GPT-2 124M, OpenAI's TensorFlow checkpoint"
+    const char *licence;
+    int64_t size; // bytes in all
+};
+
+// Everything llm_download knows; *n_items entries, static.
+LLM_API const struct llm_download_item *llm_download_items(int *n_items);
+
+struct llm_download_options {
+    const char *from; // replaces the origin: http://, https:// or file:// URL; NULL: MY_LLM_MIRROR, else the origin
+    bool force;       // fetch again what is there
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_download_options_init(struct llm_download_options *options);
+
+// Fetches a named model or data set into $MY_LLM_HOME, resuming what was cut off, and checks sizes and
+// SHA-256. *path (may be NULL) receives where it is (llm_free).
+LLM_API bool llm_download(const char *name, const struct llm_download_options *options, char **path,
+                          struct llm_error *err);
+
+enum llm_dtype {
+    LLM_F32,
+    LLM_F16,
+    LLM_BF16
+};
+
+struct llm_convert_options {
+    int dtype;          // enum llm_dtype, or -1: as stored (-1)
+    int64_t shard_size; // bytes a file at most; 0: one file (0)
+    bool overwrite;     // replace DST if it is there (false)
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_convert_options_init(struct llm_convert_options *options);
+
+// Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
+// config.json, model.safetensors or shards, and the vocabulary. All or nothing.
+LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
+                         struct llm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,84 @@
+// dtype.c: see dtype.h.
+#include "base/dtype.h"
+
+static const struct dtype_info infos[DTYPE_COUNT] = {
+    [DTYPE_F32] = {"F32", 1, 4},
+    [DTYPE_F16] = {"F16", 1, 2},
+    [DTYPE_BF16] = {"BF16", 1, 2},
+    [DTYPE_OTHER] = {"other", 1, 1},
+};
+
+const struct dtype_info *dtype_info(enum dtype dtype) {
+    return &infos[dtype];
+}
+
+bool dtype_from_name(const char *name, enum dtype *dtype) {
+    for (int i = 0; i < DTYPE_OTHER; i++) {
+        if (strcmp(infos[i].name, name) == 0) {
+            *dtype = (enum dtype)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t dtype_bytes(enum dtype dtype, size_t n) {
+    return n / infos[dtype].block * infos[dtype].block_bytes;
+}
+
+static uint32_t f32_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+uint16_t f32_to_bf16(float value) {
+    const uint32_t bits = f32_bits(value);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40); // a NaN stays one
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+uint16_t f32_to_f16(float value) {
+    const uint32_t bits = f32_bits(value);
+    const uint32_t sign = bits >> 16 & 0x8000;
+    const uint32_t magnitude = bits & 0x7fffffff;
+    if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);  // NaN
+    if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00); // rounds to 2^16 or more: infinity
+    if (magnitude < 0x33000000) return (uint16_t)sign;             // below half the smallest subnormal
+    const uint32_t exponent = magnitude >> 23;
+    uint32_t mantissa = (magnitude & 0x7fffff) | 0x800000;
+    // A normal half keeps 10 of 23 mantissa bits, a subnormal one fewer.
+    const uint32_t shift = exponent >= 113 ? 13 : 126 - exponent;
+    const uint32_t rest = mantissa & ((1u << shift) - 1);
+    const uint32_t half = 1u << (shift - 1);
+    mantissa >>= shift;
+    if (rest > half || (rest == half && (mantissa & 1))) mantissa++;
+    // The hidden bit, and a carry out of the mantissa, move the exponent up by themselves.
+    const uint32_t base = exponent >= 113 ? (exponent - 113) << 10 : 0;
+    return (uint16_t)(sign | (base + mantissa));
+}
+
+void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n) {
+    const uint8_t *bytes = from;
+    if (dtype == DTYPE_F32) {
+        if (n > 0) memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, bytes + 2 * i, sizeof bits);
+        to[i] = dtype == DTYPE_BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+    }
+}
+
+void dtype_from_f32(void *to, enum dtype dtype, const float *from, size_t n) {
+    uint8_t *bytes = to;
+    if (dtype == DTYPE_F32) {
+        if (n > 0) memcpy(to, from, n * sizeof *from);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t bits = dtype == DTYPE_BF16 ? f32_to_bf16(from[i]) : f32_to_f16(from[i]);
+        memcpy(bytes + 2 * i, &bits, sizeof bits);
+    }
+}

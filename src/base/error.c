@@ -1,0 +1,58 @@
+// error.c: see error.h. Nothing here allocates: reporting an error cannot fail.
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool error_is_open(const struct llm_error *err) {
+    return err != NULL && err->code == LLM_OK;
+}
+
+bool error_set(struct llm_error *err, enum llm_error_code code, const char *format, ...) {
+    if (!error_is_open(err)) return false;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    err->code = code;
+    return false;
+}
+
+bool error_errno(struct llm_error *err, const char *format, ...) {
+    const int number = errno;
+    if (!error_is_open(err)) return false;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    const size_t used = strlen(err->text);
+    char reason[128];
+    const char *text = strerror_r(number, reason, sizeof reason); // the GNU form: returns the text
+    snprintf(err->text + used, sizeof err->text - used, ": %s", text);
+    err->code = number == ENOENT ? LLM_ERROR_NOT_FOUND : number == ENOMEM ? LLM_ERROR_MEMORY : LLM_ERROR_IO;
+    return false;
+}
+
+bool error_memory(struct llm_error *err, const char *what) {
+    return error_set(err, LLM_ERROR_MEMORY, "out of memory (%s)", what);
+}
+
+void error_prefix(struct llm_error *err, const char *format, ...) {
+    if (err == NULL || err->code == LLM_OK) return;
+    char prefix[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+
+    const size_t room = sizeof err->text - 3; // ": " and the final NUL
+    size_t text_size = strlen(err->text);
+    if (text_size > room) text_size = room;
+    const size_t prefix_size = strlen(prefix);
+    const size_t kept = prefix_size < room - text_size ? prefix_size : room - text_size;
+    memmove(err->text + kept + 2, err->text, text_size);
+    err->text[kept + 2 + text_size] = '\0';
+    memcpy(err->text, prefix + prefix_size - kept, kept);
+    memcpy(err->text + kept, ": ", 2);
+}

@@ -1,0 +1,27 @@
+// json.h: JSON from strangers through jansson: strict, duplicate keys refused, depth bounded.
+//
+// The getters say what is wrong in one sentence that names the key; the caller puts the path in front.
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+// Parses one JSON value that fills all of `bytes` (white space around it allowed). The sentence of a
+// failure has line and column. The result is freed with json_decref().
+json_t *json_parse(const char *bytes, size_t size, struct llm_error *err);
+
+// Reads and parses a file of at most max_size bytes; error sentences begin with the path.
+json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err);
+
+// Each looks `key` up in `object`. A missing or null key leaves *value alone and is fine; a value of
+// the wrong type, or out of range, is an error: "n_layer is "12", an integer was expected".
+bool json_get_int(const json_t *object, const char *key, int64_t min, int64_t max, int64_t *value,
+                  struct llm_error *err);
+bool json_get_double(const json_t *object, const char *key, double *value, struct llm_error *err);
+bool json_get_bool(const json_t *object, const char *key, bool *value, struct llm_error *err);
+// *value is borrowed from the object.
+bool json_get_string(const json_t *object, const char *key, const char **value, struct llm_error *err);
+
+#endif

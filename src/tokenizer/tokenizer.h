@@ -1,0 +1,41 @@
+// tokenizer.h: GPT-2's byte-level BPE, built from arrays.
+//
+// Whatever a vocabulary came from (built in, vocab.bpe + encoder.json, tokenizer.json, later GGUF), it
+// ends as the same two arrays: the bytes of every id, and the merges as pairs of ids in order of rank.
+// Encoding: pre-split the text (GPT-2's pattern), look a piece up, else merge its bytes by lowest rank.
+#ifndef TOKENIZER_TOKENIZER_H
+#define TOKENIZER_TOKENIZER_H
+
+#include "base/error.h"
+
+// Vocabulary as arrays; everything is copied or moved by tokenizer_new, nothing is borrowed.
+struct vocabulary {
+    int n_tokens;           // ids 0 .. n_tokens - 1
+    const char *bytes;      // the tokens' raw bytes, one after another
+    const uint32_t *starts; // [n_tokens + 1] where each begins in `bytes`
+    int n_merges;
+    const int32_t (*merges)[3]; // [n_merges] left id, right id, id of the joined token; lowest rank first
+    int32_t eot;                // id of <|endoftext|>, or -1
+};
+
+// Checks the arrays (every byte value has a token; each merge joins what it says) and builds the
+// tokenizer. Free with llm_tokenizer_free().
+struct llm_tokenizer *tokenizer_new(const struct vocabulary *vocabulary, struct llm_error *err);
+
+// GPT-2's own vocabulary, from the program itself.
+struct llm_tokenizer *tokenizer_new_gpt2(struct llm_error *err);
+
+// Reads the vocabulary in `directory`: tokenizer.json, or vocab.json + merges.txt, or encoder.json +
+// vocab.bpe. Error sentences begin with the file. When there is none of these: NULL with
+// LLM_ERROR_NOT_FOUND. When the files are GPT-2's own, the result is the same as tokenizer_new_gpt2().
+struct llm_tokenizer *tokenizer_open_directory(const char *directory, struct llm_error *err);
+
+// The same from bytes in memory; these are the fuzz targets. `names` used in sentences are the callers'.
+struct llm_tokenizer *tokenizer_parse_json(const char *bytes, size_t size, struct llm_error *err);
+struct llm_tokenizer *tokenizer_parse_pair(const char *vocab_json, size_t vocab_size, const char *merges,
+                                           size_t merges_size, struct llm_error *err);
+
+// Writes vocab.json, merges.txt and tokenizer.json into an existing directory, as Hugging Face has them.
+bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, struct llm_error *err);
+
+#endif
