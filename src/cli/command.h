@@ -1,0 +1,83 @@
+// command.h: what a command of the program is: one `struct command`, in a file of its own, and one row in main.c.
+//
+// A command's options are rows of a table: flag, type, where the value goes, limits, help. Parsing,
+// --help, the man page and the shell completions are all made from these rows; the default shown is
+// the value that init() put there, so it is written once. main.c parses and then calls run().
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include <stddef.h>
+
+#include "my_llm.h"
+
+enum option_type {
+    OPTION_FLAG,    // bool; takes no value and sets true
+    OPTION_NO_FLAG, // bool; takes no value and sets false: --no-echo
+    OPTION_INT,     // int
+    OPTION_INT64,   // int64_t
+    OPTION_UINT64,  // uint64_t
+    OPTION_FLOAT,   // float
+    OPTION_SIZE,    // int64_t; "500MB", "2GB", "4096" (powers of 1000; KiB, MiB, GiB: of 1024)
+    OPTION_STRING,  // const char *, borrowed from argv; NULL when not given
+    OPTION_STRINGS, // struct strings; may be given several times
+    OPTION_CHOICE,  // int, index into `choices`
+};
+
+// The values of an option that may be given several times.
+struct strings {
+    const char **items; // [n] borrowed from argv
+    int n;
+};
+
+struct option {
+    const char *name; // "max-tokens", given as --max-tokens N or --max-tokens=N
+    char letter;      // 'n' for -n N; 0 for none
+    enum option_type type;
+    size_t offset;              // of the field in the command's argument struct
+    const char *placeholder;    // "N", "FILE"; NULL for flags
+    const char *help;           // one line; lower case, no full stop
+    double min, max;            // numbers outside are wrong usage; both 0: no limits
+    const char *const *choices; // NULL-terminated, for OPTION_CHOICE
+};
+
+struct command {
+    const char *name;        // "generate"
+    const char *summary;     // one line for `my-llm help`
+    const char *usage;       // after "my-llm generate ": "[-m MODEL] [PROMPT | -]"; several lines allowed
+    const char *description; // paragraphs for --help and the man page
+    const char *examples;    // lines "$ my-llm ..." with explanations
+    const struct option *options;
+    int n_options;
+    size_t args_size;
+    int min_operands, max_operands; // max -1: any number
+    void (*init)(void *args);       // fills in the defaults
+    // Does the work. Returns the exit code: 0 done, 1 failed (after a sentence on stderr), 2 wrong usage.
+    int (*run)(void *args, int n_operands, char **operands);
+};
+
+// Prints "my-llm: <sentence>" on stderr and returns 1.
+int command_failed(const struct llm_error *err);
+// Prints "my-llm <command>: <formatted>", and where to find help, on stderr and returns 2.
+int command_usage(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// Progress bar and notices on stderr (a bar only when stderr is a terminal), for the library's callbacks.
+// A first Ctrl-C makes the progress callback cancel.
+struct llm_callbacks command_callbacks(void);
+
+// Ctrl-C: after command_catch_interrupt(), the first one only makes command_interrupted() true, a
+// second one ends the program with exit code 130. command_clear_interrupt() forgets the first.
+void command_catch_interrupt(void);
+bool command_interrupted(void);
+void command_clear_interrupt(void);
+
+// Reads all of a file, or of standard input for "-"; NUL-terminated, freed with free().
+bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err);
+
+extern const struct command command_generate;
+extern const struct command command_eval;
+extern const struct command command_tokenize;
+extern const struct command command_info;
+extern const struct command command_convert;
+extern const struct command command_download;
+
+#endif

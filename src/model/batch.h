@@ -1,0 +1,28 @@
+// batch.h: a packed batch. Padding does not exist: sequences lie one after another.
+//
+// Everything but attention works on [n_tokens, ...]; attention works per sequence. Prompts, decoding,
+// evaluation, training and a server's continuous batching all use this one struct.
+#ifndef MODEL_BATCH_H
+#define MODEL_BATCH_H
+
+#include "model/config.h"
+
+struct batch {
+    int n_tokens;
+    const int32_t *ids;       // [n_tokens]
+    const int32_t *positions; // [n_tokens]
+    int n_sequences;
+    const int32_t *starts; // [n_sequences + 1] sequence s is tokens starts[s] .. starts[s + 1] - 1
+    const int32_t *slots;  // [n_sequences] KV-cache slot of each; NULL: no cache, keys are the batch's own
+    int n_rows;
+    const int32_t *rows; // [n_rows] token indices where logits or a loss are wanted, ascending
+};
+
+// The KV cache: per layer key and value [n_slots, n_head, n_ctx, head_size].
+struct kv_cache {
+    float *key, *value; // [n_layer, n_slots, n_head, n_ctx, head_size]
+    int n_slots;
+    int n_ctx; // positions a slot can hold
+};
+
+#endif

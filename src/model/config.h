@@ -1,0 +1,33 @@
+// config.h: the shape of a GPT-2 and its few choices.
+#ifndef MODEL_CONFIG_H
+#define MODEL_CONFIG_H
+
+#include "base/error.h"
+#include "ops/ops.h"
+
+struct config {
+    int n_layer, n_head, n_embd;
+    int n_inner; // width of the feed-forward; 4 * n_embd unless the file says otherwise
+    int n_ctx;
+    int vocab_size;
+    enum activation activation;
+    float layer_norm_epsilon;
+    bool scale_attn_weights;  // scores divided by sqrt(n_embd / n_head)
+    bool scale_attn_by_layer; // and by layer number + 1 (scale_attn_by_inverse_layer_idx)
+    bool tied_head;           // the output head is wte
+    int32_t eos;              // end-of-text id, or -1
+};
+
+// From Hugging Face's config.json, or OpenAI's hparams.json. Unknown keys are ignored; what asks for
+// something we do not do (another model_type, add_cross_attention, an unknown activation, ...) is
+// refused by name. Checks config_check().
+bool config_parse(struct config *config, const char *bytes, size_t size, struct llm_error *err);
+bool config_parse_hparams(struct config *config, const char *bytes, size_t size, struct llm_error *err);
+
+// Every number within what the program can hold (n_head divides n_embd, no overflow in any product).
+bool config_check(const struct config *config, struct llm_error *err);
+
+// config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory.
+char *config_json(const struct config *config, enum dtype dtype);
+
+#endif

@@ -1,0 +1,130 @@
+// ops.h: the seam between the model and the machine.
+//
+// A table of coarse operations, filled for a given level: ref (plain loops, the reader's text and every
+// kernel's oracle), then baseline, AVX2, AVX-512 kernels and oneDNN for large products. The table
+// carries its own state (threads, primitive cache, scratch), so there are no globals and any level can
+// be forced. A GPU is another filling of the table.
+//
+// Memory goes through four verbs: alloc, free, put, get. Between put and get only operations touch the
+// numbers; sampler, initialiser and checkpoint work on what get returned.
+//
+// Contract
+// - Arrays are row-major; shapes are in brackets. Activations and sums are F32; weights come in the
+//   dtype they are stored in, at any alignment that suits their dtype.
+// - "rows" are the tokens of a packed batch. Outputs overwrite, unless the comment says "adds".
+//   (In backward, to come: parameter gradients add, activation gradients overwrite.)
+// - Inputs and outputs do not overlap, except where "in place" is said.
+// - Results do not depend on the number of threads, and a row's result does not depend on which other
+//   rows are in the call, up to rounding; for a given shape and level they are the same bits each time.
+// - An operation allocates nothing after ops_reserve() was told the largest number of rows.
+#ifndef OPS_OPS_H
+#define OPS_OPS_H
+
+#include "base/dtype.h"
+#include "base/error.h"
+
+enum ops_level {
+    OPS_REF,      // plain C loops, one source for every machine
+    OPS_BASELINE, // the fast kernels compiled for the build's own baseline (SSE2 on x86-64), with oneDNN
+    OPS_AVX2,     // AVX2 + FMA + F16C
+    OPS_AVX512,   // AVX-512 F, BW, DQ, VL
+    OPS_LEVELS
+};
+
+// A weight matrix as it lies in memory.
+struct matrix {
+    const void *data; // [rows, cols]
+    enum dtype dtype;
+    int rows, cols;
+};
+
+enum activation {
+    ACTIVATION_NONE,
+    ACTIVATION_GELU_TANH,
+    ACTIVATION_GELU_ERF,
+    ACTIVATION_RELU
+};
+
+// y = activation(x W + bias) + residual
+struct linear {
+    struct matrix weight;
+    bool transposed;   // false: weight is [n_in, n_out] (Conv1D, as GPT-2 stores it); true: [n_out, n_in]
+    const float *bias; // [n_out] or NULL
+    enum activation activation;
+};
+
+// Causal attention over several sequences. Query row i of a sequence with n_query queries and n_key keys
+// sits at position n_key - n_query + i and sees the keys at positions up to its own.
+struct attention_sequence {
+    const float *query; // [n_query] rows, query_stride apart; head h begins at h * head_size
+    const float *key;   // element (head h, position t, d): key[h * head_stride + t * row_stride + d]
+    const float *value; // likewise
+    float *out;         // [n_query] rows, out_stride apart
+    int n_query, n_key;
+};
+
+struct attention {
+    int n_head, head_size;
+    float scale; // applied to the scores
+    int64_t query_stride, out_stride;
+    int64_t head_stride, row_stride; // of key and value: a KV cache [n_head, n_ctx, head_size], or fused qkv rows
+};
+
+struct ops {
+    enum ops_level level;
+    int n_threads;
+
+    // Memory of the device. put() makes host bytes available to operations and may borrow them when
+    // they are read-only and outlive the table; what it returns is freed with free() (which knows).
+    void *(*alloc)(struct ops *ops, size_t bytes); // 64-byte aligned, zeroed; NULL: out of memory
+    void (*free)(struct ops *ops, void *memory);
+    const void *(*put)(struct ops *ops, const void *host, size_t bytes);
+    const float *(*get)(struct ops *ops, const float *memory, size_t n);
+
+    // out[i] = wte[ids[i]] + wpe[positions[i]]            out [n, n_embd]
+    void (*embed)(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,
+                  const int32_t *positions, int n);
+
+    // out[i] = (x[i] - mean) / sqrt(variance + epsilon) * weight + bias, biased variance (Ba et al. 2016)
+    // x, out [n, n_embd]; in place allowed
+    void (*layer_norm)(struct ops *ops, float *out, const float *x, const float *weight, const float *bias,
+                       float epsilon, int n, int n_embd);
+
+    // out = activation(x W + bias) + residual            x [n, n_in], out [n, n_out], residual [n, n_out] or NULL
+    // residual may be out itself.
+    bool (*linear)(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual,
+                   int n, struct llm_error *err);
+
+    // Copies the key and value parts of fused qkv rows into KV caches laid out [n_head, n_ctx, head_size]:
+    // row i of qkv [n, 3 * n_embd] goes to position `position + i`.
+    void (*store_kv)(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
+                     int n_head, int head_size);
+
+    // out[t] = softmax(scale * q[t] K^T + causal mask) V, per head and sequence; no [T, T] array.
+    void (*attention)(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
+                      int n_sequences);
+
+    // Cross-entropy of rows against targets, in nats: loss[i] = logsumexp(x[i] W^T) - (x[i] W^T)[target[i]].
+    // The head `weight` is [vocab_size, n_embd]; the [n, vocab_size] logits never exist as a whole.
+    bool (*head_loss)(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
+                      int n, struct llm_error *err);
+
+    // Makes room for calls with up to n_rows rows, n_wide columns (the widest of n_inner, 3 n_embd) and
+    // weights of up to max_weight elements, so that later calls allocate nothing.
+    bool (*reserve)(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
+
+    void *state;
+    void (*state_free)(struct ops *ops);
+};
+
+// Fills a table. level -1: MY_LLM_ISA ("ref", "baseline", "avx2", "avx512"; "auto"), else the best this
+// CPU and operating system have. n_threads 0: threads_available(). Asking for a level that the CPU lacks is an error.
+struct ops *ops_new(int level, int n_threads, struct llm_error *err);
+void ops_free(struct ops *ops);
+
+const char *ops_level_name(enum ops_level level);
+// -1 for an unknown name.
+int ops_level_from_name(const char *name);
+bool ops_level_available(enum ops_level level);
+
+#endif
