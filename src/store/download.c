@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "net/http.h"
 #include "store/archive.h"
 #include "store/fetch.h"
 #include "store/record.h"
@@ -61,7 +62,7 @@ struct delivery {
 };
 
 void llm_download_options_init(struct llm_download_options *options) {
-    *options = (struct llm_download_options){0};
+    *options = (struct llm_download_options){.timeout = HTTP_STALL_SECONDS};
 }
 
 // ---- Candidates -----------------------------------------------------------------------------
@@ -378,9 +379,7 @@ bool llm_download(const char *name, const struct llm_download_options *options, 
 
     bool ok = !options->force && store_item_complete(download.item, download.directory);
     if (!ok) {
-        struct llm_error problem = {0};
-        ok = (download.mirror == NULL || mirror_valid(download.mirror, &problem)) && item_fetch(&download, &problem);
-        if (!ok) error_set(err, problem.code, "cannot download %s: %s", name, problem.text);
+        ok = (download.mirror == NULL || mirror_valid(download.mirror, err)) && item_fetch(&download, err);
     }
     if (ok && path != NULL) {
         *path = download.directory;

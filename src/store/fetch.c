@@ -99,7 +99,8 @@ static bool record_write(const struct partial *partial, struct llm_error *err) {
 
 static bool partial_progress(const struct partial *partial) {
     const struct fetch *fetch = partial->fetch;
-    const struct llm_progress progress = {fetch->label, "bytes", partial->have, partial->total};
+    const int64_t total = partial->total >= 0 ? partial->total : fetch->size;
+    const struct llm_progress progress = {fetch->label, "bytes", partial->have, total};
     return fetch->callbacks.progress == NULL || fetch->callbacks.progress(fetch->callbacks.user, &progress);
 }
 
@@ -115,6 +116,8 @@ static void partial_disown(struct partial *partial) {
 
 static bool partial_empty(struct partial *partial, struct llm_error *err) {
     partial_disown(partial);
+    if (partial->fd < 0) partial->fd = open(partial->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (partial->fd < 0) return error_errno(err, "%s: cannot create a file here", partial->path);
     if (ftruncate(partial->fd, 0) != 0) return error_errno(err, "%s: cannot write", partial->path);
     if (unlink(partial->record) != 0 && errno != ENOENT) {
         return error_errno(err, "%s: cannot be removed", partial->record);
@@ -143,15 +146,18 @@ static bool partial_reread(struct partial *partial, struct llm_error *err) {
     return ok;
 }
 
+// Finds what an earlier try left. A partial file without a fitting record is left alone until the server
+// has something to put in its place.
 static bool partial_open(struct partial *partial, const struct fetch *fetch, struct llm_error *err) {
     *partial = (struct partial){.fetch = fetch, .fd = -1, .total = -1};
+    checksum_init(&partial->sum);
     partial->path = fetch_partial_path(fetch->path);
     partial->record = partial_record_path(fetch->path);
     if (partial->path == NULL || partial->record == NULL) return error_memory(err, "path");
-    partial->fd = open(partial->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
-    if (partial->fd < 0) return error_errno(err, "%s: cannot create a file here", partial->path);
-    checksum_init(&partial->sum);
-    if (fetch->fresh || !record_read(partial->record, fetch->url, &partial->validator, &partial->total)) return true;
+    if (fetch->fresh || !file_exists(partial->path)) return true;
+    if (!record_read(partial->record, fetch->url, &partial->validator, &partial->total)) return true;
+    partial->fd = open(partial->path, O_RDWR | O_CLOEXEC);
+    if (partial->fd < 0) return error_errno(err, "%s: cannot open this file", partial->path);
     if (!partial_reread(partial, err)) return false;
     partial->resumed = partial->have > 0;
     if (partial->total >= 0 && partial->have > partial->total) partial_disown(partial);
