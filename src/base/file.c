@@ -25,6 +25,11 @@ bool directory_exists(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+bool path_exists(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
 char *path_join(const char *directory, const char *name) {
     char *path = NULL;
     const size_t size = strlen(directory);

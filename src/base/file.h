@@ -10,6 +10,7 @@
 
 bool file_exists(const char *path);      // a regular file
 bool directory_exists(const char *path); // a directory
+bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);

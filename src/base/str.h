@@ -30,4 +30,12 @@ bool strbuf_ok(const struct strbuf *buf);
 // Hands the bytes to the caller (free) and leaves the buffer empty. NULL after a failure.
 char *strbuf_take(struct strbuf *buf);
 
+enum {
+    STR_QUOTE_SIZE = 96
+};
+
+// A stranger's name made fit for a sentence: in single quotes, control characters and invalid UTF-8
+// as '?', a long one cut with "...". Returns out.
+char *str_quote(const char *text, char out[STR_QUOTE_SIZE]);
+
 #endif
