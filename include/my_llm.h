@@ -310,7 +310,7 @@ LLM_API const struct llm_download_item *llm_download_items(int *n_items);
 struct llm_download_options {
     const char *from; // replaces the origin: http://, https:// or file:// URL; NULL: MY_LLM_MIRROR, else the origin
     bool force;       // fetch again what is there
-    int timeout;      // seconds without data after which a transfer is given up; 0: 60
+    int timeout;      // seconds without data after which a transfer is given up (60)
     struct llm_callbacks callbacks;
 };
 
