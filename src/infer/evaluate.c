@@ -26,7 +26,7 @@ struct evaluation_run {
     struct activations activations;
     struct batch batch; // in the arrays below, each [max_tokens] (starts one more)
     int32_t *positions, *batch_ids, *batch_starts, *rows, *targets;
-    float *losses;
+    float *losses; // operations' memory
     // Where the next window begins.
     size_t sequence;
     size_t at;     // its first token, an index into ids
@@ -47,7 +47,7 @@ static void run_release(struct evaluation_run *run) {
     free(run->batch_starts);
     free(run->rows);
     free(run->targets);
-    free(run->losses);
+    if (run->losses != NULL) run->engine->ops->free(run->engine->ops, run->losses);
 }
 
 static bool run_init(struct evaluation_run *run, struct llm_error *err) {
@@ -58,7 +58,7 @@ static bool run_init(struct evaluation_run *run, struct llm_error *err) {
     run->batch_starts = malloc((n + 1) * sizeof *run->batch_starts);
     run->rows = malloc(n * sizeof *run->rows);
     run->targets = malloc(n * sizeof *run->targets);
-    run->losses = malloc(n * sizeof *run->losses);
+    run->losses = run->engine->ops->alloc(run->engine->ops, n * sizeof *run->losses);
     if (run->positions == NULL || run->batch_ids == NULL || run->batch_starts == NULL || run->rows == NULL ||
         run->targets == NULL || run->losses == NULL) {
         return error_memory(err, "evaluation");
