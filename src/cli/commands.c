@@ -4,6 +4,7 @@
 
 const struct command *const commands[] = {
     &command_download,
+    &command_tokenize,
     &command_help,
 };
 
