@@ -226,12 +226,11 @@ bool config_check(const struct config *config, struct llm_error *err) {
     return true;
 }
 
-// The double with the fewest digits that is this float: 1e-05, not 9.99999974737875e-06.
-static double shortest(float value) {
+double config_epsilon(const struct config *config) {
     char text[32];
     for (int digits = 1; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value) break;
+        snprintf(text, sizeof text, "%.*g", digits, (double)config->layer_norm_epsilon);
+        if (strtof(text, NULL) == config->layer_norm_epsilon) break;
     }
     return strtod(text, NULL);
 }
@@ -244,7 +243,7 @@ char *config_json(const struct config *config, enum dtype dtype) {
     json_t *object = json_pack(
         "{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
         "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel", "bos_token_id",
-        eos, "eos_token_id", eos, "layer_norm_epsilon", shortest(config->layer_norm_epsilon), "model_type", "gpt2",
+        eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type", "gpt2",
         "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner, "n_layer",
         config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx", config->scale_attn_by_layer,
         "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings", config->tied_head, "torch_dtype",
