@@ -300,7 +300,8 @@ struct llm_download_item {
     const char *name;        // "gpt2"
     const char *description; // "GPT-2 124M, OpenAI's TensorFlow checkpoint"
     const char *licence;
-    int64_t size; // bytes in all
+    int64_t size;     // bytes in all
+    bool approximate; // the size is an estimate
 };
 
 // Everything llm_download knows; *n_items entries, static.
@@ -309,6 +310,7 @@ LLM_API const struct llm_download_item *llm_download_items(int *n_items);
 struct llm_download_options {
     const char *from; // replaces the origin: http://, https:// or file:// URL; NULL: MY_LLM_MIRROR, else the origin
     bool force;       // fetch again what is there
+    int timeout;      // seconds without data after which a transfer is given up (60)
     struct llm_callbacks callbacks;
 };
 

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
+    &command_download,
     &command_help,
 };
 
