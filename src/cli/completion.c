@@ -79,28 +79,28 @@ static void print_quoted(FILE *file, const char *text, const char *quote, const 
 static void bash_value(FILE *file, const struct command *command, const struct option *option) {
     fprintf(file, "    %s:--%s", command->name, option->name);
     if (option->letter != 0) fprintf(file, "|%s:-%c", command->name, option->letter);
-    fputs(") ", file);
+    fputs(")", file);
     switch (value_kind(option)) {
     case VALUE_CHOICE:
-        fputs("COMPREPLY=($(compgen -W '", file);
+        fputs(" COMPREPLY=($(compgen -W '", file);
         print_choices(file, option);
-        fputs("' -- \"$cur\"))", file);
+        fputs("' -- \"$cur\"));", file);
         break;
     case VALUE_MODEL:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -f -W '", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -f -W '", file);
         print_model_names(file);
-        fputs("' -- \"$cur\"))", file);
+        fputs("' -- \"$cur\"));", file);
         break;
     case VALUE_FILE:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"));", file);
         break;
     case VALUE_DIRECTORY:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"));", file);
         break;
     case VALUE_FREE:
         break;
     }
-    fputs("; return ;;\n", file);
+    fputs(" return ;;\n", file);
 }
 
 static void bash_words(FILE *file, const struct command *command) {
