@@ -29,10 +29,10 @@ static const struct {
     const char *name;
     enum activation activation;
 } activations[] = {
-    {"gelu_new", ACTIVATION_GELU_TANH},  {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-    {"gelu_fast", ACTIVATION_GELU_TANH}, {"gelu_python_tanh", ACTIVATION_GELU_TANH},
-    {"gelu", ACTIVATION_GELU_ERF},       {"gelu_python", ACTIVATION_GELU_ERF},
-    {"relu", ACTIVATION_RELU},
+    {"gelu_new", ACTIVATION_GELU_TANH},      {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_fast", ACTIVATION_GELU_TANH},     {"gelu_python_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_accurate", ACTIVATION_GELU_TANH}, {"gelu", ACTIVATION_GELU_ERF},
+    {"gelu_python", ACTIVATION_GELU_ERF},    {"relu", ACTIVATION_RELU},
 };
 enum {
     N_ACTIVATIONS = sizeof activations / sizeof activations[0]
