@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,7 +121,7 @@ static void test_end_of_text(void **state) {
 static const struct {
     const char *text, *sentence;
 } refusals[] = {
-    {"", "not valid JSON: line 1, column 0: '[' or '{' expected near end of file"},
+    {"", "not valid JSON: line 1, column 0: unexpected token near end of file"},
     {"[]", "is not a JSON object, which was expected"},
     {"12", "is not a JSON object, which was expected"},
     {"{\"n_layer\": 12", "not valid JSON: line 1, column 14: '}' expected near end of file"},
