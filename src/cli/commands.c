@@ -3,8 +3,10 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
+    &command_convert,
     &command_download,
     &command_help,
+    &command_info,
 };
 
 const int n_commands = sizeof commands / sizeof commands[0];

@@ -94,6 +94,7 @@ static void a_file_is_old_or_new(void **state) {
     put_file(place->path, old_text);
     fault_loop(FAULT_MEMORY, write_body, write_check, place);
     fault_loop(FAULT_FILES, write_body, write_check, place);
+    fault_loop(FAULT_DISK, write_body, write_check, place);
     fault_loop(FAULT_SHORT, write_body, write_check, place);
 }
 
@@ -136,6 +137,7 @@ static void a_directory_is_old_or_new(void **state) {
     put_file(place->inner, old_text);
     fault_loop(FAULT_MEMORY, directory_body, directory_check, place);
     fault_loop(FAULT_FILES, directory_body, directory_check, place);
+    fault_loop(FAULT_DISK, directory_body, directory_check, place);
     fault_loop(FAULT_SHORT, directory_body, directory_check, place);
 }
 
