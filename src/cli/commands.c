@@ -3,11 +3,7 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
-    &command_convert,
-    &command_download,
-    &command_tokenize,
-    &command_help,
-    &command_info,
+    &command_tokenize, &command_info, &command_convert, &command_download, &command_help,
 };
 
 const int n_commands = sizeof commands / sizeof commands[0];
