@@ -10,6 +10,7 @@
 
 bool file_exists(const char *path);      // a regular file
 bool directory_exists(const char *path); // a directory
+bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);
@@ -19,6 +20,8 @@ const char *path_base(const char *path);
 char *path_directory(const char *path);
 // Creates the directory and its parents where missing.
 bool directory_create(const char *path, struct llm_error *err);
+// Renames a file that is whole and fsynced over `path`, in the same directory, and makes that durable.
+bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
 

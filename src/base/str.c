@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void strbuf_init(struct strbuf *buf, size_t max) {
     *buf = (struct strbuf){.max = max};
 }
@@ -15,8 +17,7 @@ void strbuf_release(struct strbuf *buf) {
     strbuf_init(buf, buf->max);
 }
 
-// Makes room for `extra` more bytes and the final NUL.
-static bool strbuf_reserve(struct strbuf *buf, size_t extra) {
+bool strbuf_reserve(struct strbuf *buf, size_t extra) {
     if (buf->failed) return false;
     if (extra > buf->max - buf->size) {
         buf->failed = true;
@@ -82,4 +83,29 @@ char *strbuf_take(struct strbuf *buf) {
     }
     strbuf_release(buf);
     return bytes;
+}
+
+char *str_quote(const char *text, char out[STR_QUOTE_SIZE]) {
+    // Behind the characters come at most "...", the quote and the NUL.
+    const size_t room = STR_QUOTE_SIZE - 5;
+    // No more than what fits is looked at: names can be megabytes long.
+    const size_t size = strnlen(text, STR_QUOTE_SIZE + 4);
+    size_t used = 0;
+    out[used++] = '\'';
+    size_t at = 0;
+    while (at < size) {
+        int32_t code = 0;
+        const size_t length = utf8_decode(text + at, size - at, &code);
+        if (used + length > room) break;
+        const bool shown = code >= 0x20 && (code < 0x7f || code > 0x9f);
+        if (shown) {
+            memcpy(out + used, text + at, length);
+            used += length;
+        } else {
+            out[used++] = '?';
+        }
+        at += length;
+    }
+    memcpy(out + used, at < size ? "...'" : "'", at < size ? 5 : 2);
+    return out;
 }

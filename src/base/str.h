@@ -19,6 +19,8 @@ struct strbuf {
 
 void strbuf_init(struct strbuf *buf, size_t max);
 void strbuf_release(struct strbuf *buf);
+// Makes room for `extra` more bytes (and the NUL), so that appending them allocates nothing.
+bool strbuf_reserve(struct strbuf *buf, size_t extra);
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t size);
 void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_printf(struct strbuf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -27,5 +29,13 @@ void strbuf_clear(struct strbuf *buf);
 bool strbuf_ok(const struct strbuf *buf);
 // Hands the bytes to the caller (free) and leaves the buffer empty. NULL after a failure.
 char *strbuf_take(struct strbuf *buf);
+
+enum {
+    STR_QUOTE_SIZE = 96
+};
+
+// A stranger's name made fit for a sentence: in single quotes, control characters and invalid UTF-8
+// as '?', a long one cut with "...". Returns out.
+char *str_quote(const char *text, char out[STR_QUOTE_SIZE]);
 
 #endif

@@ -1,4 +1,4 @@
-// command.h: what a command of the program is: one `struct command`, in a file of its own, and one row in main.c.
+// command.h: what a command of the program is: one `struct command`, in a file of its own, and one row in commands.c.
 //
 // A command's options are rows of a table: flag, type, where the value goes, limits, help. Parsing,
 // --help, the man page and the shell completions are all made from these rows; the default shown is
@@ -34,9 +34,10 @@ struct option {
     char letter;      // 'n' for -n N; 0 for none
     enum option_type type;
     size_t offset;              // of the field in the command's argument struct
-    const char *placeholder;    // "N", "FILE"; NULL for flags
+    const char *placeholder;    // "N"; FILE, DIR and MODEL complete to such; NULL for flags
     const char *help;           // one line; lower case, no full stop
-    double min, max;            // numbers outside are wrong usage; both 0: no limits
+    double min, max;            // numbers outside are wrong usage; both 0: no limits. A default outside
+                                // stands for "not given" and is not shown
     const char *const *choices; // NULL-terminated, for OPTION_CHOICE
 };
 
@@ -55,13 +56,14 @@ struct command {
     int (*run)(void *args, int n_operands, char **operands);
 };
 
-// Prints "my-llm: <sentence>" on stderr and returns 1.
+// Prints "my-llm: <sentence>" on stderr and returns 1 (130, as shells do, after a cancelling Ctrl-C).
 int command_failed(const struct llm_error *err);
 // Prints "my-llm <command>: <formatted>", and where to find help, on stderr and returns 2.
 int command_usage(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// Progress bar and notices on stderr (a bar only when stderr is a terminal), for the library's callbacks.
-// A first Ctrl-C makes the progress callback cancel.
+// Progress and notices on stderr, for the library's callbacks: at a terminal a bar with rate and time
+// left, elsewhere a plain line a thing. Calls command_catch_interrupt(); a first Ctrl-C makes the
+// progress callback cancel.
 struct llm_callbacks command_callbacks(void);
 
 // Ctrl-C: after command_catch_interrupt(), the first one only makes command_interrupted() true, a
@@ -79,5 +81,10 @@ extern const struct command command_tokenize;
 extern const struct command command_info;
 extern const struct command command_convert;
 extern const struct command command_download;
+extern const struct command command_help;
+
+// Every command, in the order that help shows; [n_commands], in commands.c.
+extern const struct command *const commands[];
+extern const int n_commands;
 
 #endif

@@ -27,6 +27,12 @@ bool config_parse_hparams(struct config *config, const char *bytes, size_t size,
 // Every number within what the program can hold (n_head divides n_embd, no overflow in any product).
 bool config_check(const struct config *config, struct llm_error *err);
 
+// transformers' name of an activation: "gelu_new", "gelu", "relu".
+const char *activation_name(enum activation activation);
+
+// layer_norm_epsilon as a person writes it: the shortest decimal that is this float, 1e-05.
+double config_epsilon(const struct config *config);
+
 // config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory.
 char *config_json(const struct config *config, enum dtype dtype);
 

@@ -3,6 +3,7 @@
 #define MODEL_ENGINE_H
 
 #include "formats/container.h"
+#include "model/dialect.h"
 #include "model/params.h"
 #include "tokenizer/tokenizer.h"
 
@@ -10,16 +11,40 @@ struct llm_engine {
     struct config config;
     struct weights weights;
     struct container *container;     // keeps the mappings alive
+    struct tensor_map map;           // which tensor of the container is which parameter, as stored
     struct llm_tokenizer *tokenizer; // NULL when there is no vocabulary
     struct ops *ops;
-    char *path;
+    char *path;                   // the directory or file the model was read from
+    char *directory;              // where its config and vocabulary lie
     enum dtype dtype;             // what most weights are stored in
-    struct llm_model_file *files; // [n_files]
+    struct llm_model_file *files; // [n_files] config, then what holds tensors; paths borrowed or config_path
     int n_files;
+    char *config_path;
     int64_t n_nonfinite; // -1 until counted
+    struct llm_callbacks callbacks;
 };
 
 // Turns MODEL into a directory or file path, downloading a known name if it must (and may); allocated.
+// A training run's directory becomes its model/. Notices say what the user did not.
 char *model_resolve(const char *model, const struct llm_engine_options *options, struct llm_error *err);
+
+// Reads config and tensors of the model at `path` (from model_resolve) into a zeroed engine: config,
+// container, map, path, directory, dtype, files. No weights, kernels or vocabulary. After a failure
+// nothing is held; else free with llm_engine_free().
+bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err);
+// Reads the vocabulary beside the model, if there is one, into engine->tokenizer.
+bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
+// Frees what an engine holds, not the struct itself.
+void engine_release(struct llm_engine *engine);
+
+// How many of n numbers at `data`, at any alignment, are NaN or infinite.
+int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n);
+
+// Whether `directory` holds a model by the look of it: config.json or hparams.json.
+bool directory_holds_model(const char *directory);
+
+// Formats one sentence for the notice callback, if there is one.
+void engine_notice(const struct llm_callbacks *callbacks, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

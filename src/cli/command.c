@@ -1,0 +1,113 @@
+// command.c: what all commands share: sentences on stderr, Ctrl-C, reading an input whole.
+//
+// The flag that a signal handler sets is the program's only state outside its functions, together with
+// the progress line (progress.c), of which a terminal has one as well.
+#include "cli/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "cli/progress.h"
+
+enum {
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_INTERRUPTED = 130, // 128 + SIGINT, as shells report it
+};
+
+int command_failed(const struct llm_error *err) {
+    progress_clear();
+    if (err->code == LLM_ERROR_CANCELLED && command_interrupted()) {
+        fputs("my-llm: interrupted\n", stderr);
+        return EXIT_INTERRUPTED;
+    }
+    fprintf(stderr, "my-llm: %s\n", err->text);
+    return EXIT_FAILED;
+}
+
+int command_usage(const struct command *command, const char *format, ...) {
+    progress_clear();
+    fprintf(stderr, "my-llm %s: ", command->name);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n'my-llm help %s' tells more.\n", command->name);
+    return EXIT_USAGE;
+}
+
+struct llm_callbacks command_callbacks(void) {
+    command_catch_interrupt();
+    return (struct llm_callbacks){.progress = progress_show, .notice = progress_notice};
+}
+
+// ---- Ctrl-C ---------------------------------------------------------------------------------
+
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int number) {
+    (void)number;
+    if (interrupts > 0) _exit(EXIT_INTERRUPTED);
+    interrupts = 1;
+}
+
+void command_catch_interrupt(void) {
+    // Without SA_RESTART: a read that waits for input returns, so that it can see the flag.
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool command_interrupted(void) {
+    return interrupts > 0;
+}
+
+void command_clear_interrupt(void) {
+    interrupts = 0;
+}
+
+// ---- Input ----------------------------------------------------------------------------------
+
+// More text than this is more than a machine holds as ids; an endless pipe has to end somewhere.
+static const size_t input_max = (size_t)16 << 30;
+
+static bool read_descriptor(int fd, const char *name, struct strbuf *buf, struct llm_error *err) {
+    char block[1 << 16];
+    for (;;) {
+        const ssize_t n = read(fd, block, sizeof block);
+        if (n == 0) return true;
+        if (n < 0 && errno == EINTR && !command_interrupted()) continue;
+        if (n < 0 && errno == EINTR) return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted while reading", name);
+        if (n < 0) return error_errno(err, "%s: cannot read", name);
+        strbuf_append(buf, block, (size_t)n);
+        if (strbuf_ok(buf)) continue;
+        if (buf->size + (size_t)n <= input_max) return error_memory(err, name);
+        return error_set(err, LLM_ERROR_IO, "%s: is larger than %zu GiB", name, input_max >> 30);
+    }
+}
+
+bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err) {
+    // Pipes are welcome here, as in `my-llm tokenize <(zcat book.gz)`, so this is not file_read().
+    const bool standard = strcmp(path, "-") == 0;
+    const char *name = standard ? "standard input" : path;
+    const int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "%s: cannot open this file", path);
+    struct strbuf buf;
+    strbuf_init(&buf, input_max);
+    bool ok = read_descriptor(fd, name, &buf, err);
+    if (!standard) close(fd);
+    if (ok) {
+        *size = buf.size;
+        *bytes = strbuf_take(&buf);
+        if (*bytes == NULL) ok = error_memory(err, name);
+    }
+    strbuf_release(&buf);
+    return ok;
+}

@@ -1,0 +1,13 @@
+// commands.c: the table of all commands, one row each. main.c dispatches over it; help, man page and
+// completions are printed from it. (Apart from main.c so that tests can link it.)
+#include "cli/command.h"
+
+const struct command *const commands[] = {
+    &command_convert,
+    &command_download,
+    &command_tokenize,
+    &command_help,
+    &command_info,
+};
+
+const int n_commands = sizeof commands / sizeof commands[0];

@@ -1,0 +1,151 @@
+// help.c: `my-llm help`: the commands, or one of them; and, for packagers, the man page and the shell
+// completions. All of it is printed from the commands' tables, so that it cannot disagree with them.
+#include "cli/help.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/options.h"
+
+// ---- The text of --help ---------------------------------------------------------------------
+
+// "-n, --max-tokens N", "    --json".
+static void flag_text(const struct option *option, char *text, size_t size) {
+    char letter[8] = "    ";
+    if (option->letter != 0) snprintf(letter, sizeof letter, "-%c, ", option->letter);
+    const char *space = option->placeholder == NULL ? "" : " ";
+    const char *placeholder = option->placeholder == NULL ? "" : option->placeholder;
+    snprintf(text, size, "%s--%s%s%s", letter, option->name, space, placeholder);
+}
+
+void option_notes(const struct option *option, const void *args, char *text, size_t size) {
+    char value[128];
+    option_value_text(option, args, value, sizeof value);
+    text[0] = '\0';
+    size_t used = 0;
+    for (int i = 0; option->choices != NULL && option->choices[i] != NULL && used < size; i++) {
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? ": " : ", ", option->choices[i]);
+    }
+    if (value[0] != '\0' && used < size) snprintf(text + used, size - used, " (default %s)", value);
+}
+
+void *command_defaults(const struct command *command) {
+    void *args = calloc(1, command->args_size + 1); // a command without arguments still gets a pointer
+    if (args != NULL && command->init != NULL) command->init(args);
+    return args;
+}
+
+// One row: flags in the left column, help in the right one, on the next line when the left is too long.
+static void print_row(FILE *file, int width, const char *left, const char *help, const char *notes) {
+    if ((int)strlen(left) > width) {
+        fprintf(file, "  %s\n  %*s  %s%s\n", left, width, "", help, notes);
+    } else {
+        fprintf(file, "  %-*s  %s%s\n", width, left, help, notes);
+    }
+}
+
+void help_print_command(FILE *file, const struct command *command) {
+    fputs("usage: ", file);
+    const char *usage = command->usage;
+    for (bool first = true; first || *usage != '\0'; first = false) {
+        const int length = (int)strcspn(usage, "\n");
+        fprintf(file, "%smy-llm %s %.*s\n", first ? "" : "       ", command->name, length, usage);
+        usage += length + (usage[length] == '\n');
+    }
+    fprintf(file, "\n%s\n", command->description);
+
+    fputs("\nOptions:\n", file);
+    const int width = 26;
+    void *args = command_defaults(command);
+    for (int i = 0; args != NULL && i < command->n_options; i++) {
+        char left[128];
+        char notes[512];
+        flag_text(&command->options[i], left, sizeof left);
+        option_notes(&command->options[i], args, notes, sizeof notes);
+        print_row(file, width, left, command->options[i].help, notes);
+    }
+    free(args);
+    print_row(file, width, "-h, --help", "show this help", "");
+    if (command->examples != NULL) fprintf(file, "\nExamples:\n%s\n", command->examples);
+}
+
+void help_print_program(FILE *file) {
+    fputs("usage: my-llm COMMAND [options] [operands]\n\n"
+          "Runs GPT-2 models on this computer's processor.\n\nCommands:\n",
+          file);
+    for (int i = 0; i < n_commands; i++) fprintf(file, "  %-10s  %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n'my-llm help COMMAND' tells about one of them; 'my-llm --version' which version this is.\n", file);
+}
+
+// ---- The command ----------------------------------------------------------------------------
+
+struct help_args {
+    bool man;
+    int completion;
+};
+
+static const char *const shells[] = {"bash", "zsh", "fish", NULL};
+
+static const struct option options[] = {
+    {"man", 0, OPTION_FLAG, offsetof(struct help_args, man), NULL, "print the manual page instead (roff)", 0, 0, NULL},
+    {"completion", 0, OPTION_CHOICE, offsetof(struct help_args, completion), "SHELL",
+     "print the completions for a shell instead", 0, 0, shells},
+};
+
+static void help_init(void *memory) {
+    *(struct help_args *)memory = (struct help_args){.completion = -1};
+}
+
+const struct command *command_find(const char *name) {
+    for (int i = 0; i < n_commands; i++) {
+        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    }
+    return NULL;
+}
+
+int command_unknown(const char *name) {
+    const char *names[64];
+    int n = 0;
+    for (; n < n_commands && n < 64; n++) names[n] = commands[n]->name;
+    const char *nearest = nearest_name(name, names, n);
+    fprintf(stderr, "my-llm: there is no command \"%s\"", name);
+    if (nearest != NULL) fprintf(stderr, "; did you mean \"%s\"?", nearest);
+    fputs("\n'my-llm help' lists the commands.\n", stderr);
+    return 2;
+}
+
+static int help_run(void *memory, int n_operands, char **operands) {
+    const struct help_args *args = memory;
+    if (args->man || args->completion >= 0) {
+        if (n_operands > 0) return command_usage(&command_help, "the manual page and completions are for all commands");
+        if (args->man) {
+            help_print_man(stdout);
+        } else {
+            help_print_completion(stdout, args->completion);
+        }
+    } else if (n_operands == 0) {
+        help_print_program(stdout);
+    } else {
+        const struct command *command = command_find(operands[0]);
+        if (command == NULL) return command_unknown(operands[0]);
+        help_print_command(stdout, command);
+    }
+    return 0;
+}
+
+const struct command command_help = {
+    .name = "help",
+    .summary = "tell about the commands",
+    .usage = "[COMMAND]\n[--man | --completion SHELL]",
+    .description = "Lists the commands, or tells what one of them does and which options it has.",
+    .examples = "  $ my-llm help generate\n"
+                "  $ my-llm help --completion bash > ~/.local/share/bash-completion/completions/my-llm",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .args_size = sizeof(struct help_args),
+    .min_operands = 0,
+    .max_operands = 1,
+    .init = help_init,
+    .run = help_run,
+};

@@ -1,0 +1,354 @@
+// safetensors.c: reading; see safetensors.h. The writer is in safetensors_writer.c.
+//
+// Divisions: the dtypes of the format; one tensor of a header; one file; shards; open and probe.
+#include "formats/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "formats/builder.h"
+
+// The format's own limit, which also bounds what parsing the header can take.
+#define HEADER_MAX 100000000
+#define INDEX_MAX 100000000
+
+static const char format_name[] = "safetensors";
+static const char single_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+
+// ---- Dtypes ---------------------------------------------------------------------------------
+
+// Every dtype of the format (safetensors/src/tensor.rs, enum Dtype); F32, F16 and BF16 are computed with.
+static const struct {
+    const char *name;
+    unsigned bits;
+} dtypes[] = {
+    {"F32", 32},    {"F16", 16},    {"BF16", 16},       {"F64", 64},    {"I64", 64},    {"I32", 32},
+    {"I16", 16},    {"I8", 8},      {"U64", 64},        {"U32", 32},    {"U16", 16},    {"U8", 8},
+    {"BOOL", 8},    {"C64", 64},    {"F8_E4M3", 8},     {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E5M2FNUZ", 8}, {"F4", 4},
+};
+
+// Sets dtype and dtype_name and returns the bits an element; 0 for a name the format does not have.
+static unsigned find_dtype(struct tensor_view *tensor, const char *name) {
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        if (strcmp(dtypes[i].name, name) != 0) continue;
+        tensor->dtype_name = dtypes[i].name;
+        if (!dtype_from_name(name, &tensor->dtype)) tensor->dtype = DTYPE_OTHER;
+        return dtypes[i].bits;
+    }
+    return 0;
+}
+
+// ---- One tensor of a header -----------------------------------------------------------------
+
+static bool read_dtype(struct tensor_view *tensor, const json_t *value, unsigned *bits, struct llm_error *err) {
+    if (!json_is_string(value)) return error_set(err, LLM_ERROR_FORMAT, "dtype is missing or not a string");
+    *bits = find_dtype(tensor, json_string_value(value));
+    char name[STR_QUOTE_SIZE];
+    return *bits != 0 || error_set(err, LLM_ERROR_FORMAT, "dtype %s is not one that safetensors has",
+                                   str_quote(json_string_value(value), name));
+}
+
+static bool read_shape(struct tensor_view *tensor, const json_t *value, unsigned bits, struct llm_error *err) {
+    if (!json_is_array(value)) return error_set(err, LLM_ERROR_FORMAT, "shape is missing or not an array");
+    const size_t rank = json_array_size(value);
+    if (rank > TENSOR_MAX_RANK) {
+        return error_set(err, LLM_ERROR_UNSUPPORTED, "has %zu dimensions, at most %d are supported", rank,
+                         TENSOR_MAX_RANK);
+    }
+    int64_t shape[TENSOR_MAX_RANK];
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *dim = json_array_get(value, i);
+        if (!json_is_integer(dim)) {
+            return error_set(err, LLM_ERROR_FORMAT, "dimension %zu of its shape is not an integer", i);
+        }
+        shape[i] = json_integer_value(dim);
+    }
+    return tensor_set_shape(tensor, shape, (int)rank, bits, err);
+}
+
+// Checks data_offsets [begin, end] against the data's size and the shape, then sets tensor->data.
+static bool read_offsets(struct tensor_view *tensor, const json_t *value, const uint8_t *data, size_t data_size,
+                         struct llm_error *err) {
+    if (!json_is_array(value) || json_array_size(value) != 2 || !json_is_integer(json_array_get(value, 0)) ||
+        !json_is_integer(json_array_get(value, 1))) {
+        return error_set(err, LLM_ERROR_FORMAT, "data_offsets is missing or not an array of two integers");
+    }
+    const long long begin = json_integer_value(json_array_get(value, 0));
+    const long long end = json_integer_value(json_array_get(value, 1));
+    if (begin < 0 || begin > end) {
+        return error_set(err, LLM_ERROR_FORMAT, "data_offsets [%lld, %lld] are not a range", begin, end);
+    }
+    if ((unsigned long long)end > data_size) {
+        return error_set(err, LLM_ERROR_FORMAT,
+                         "data_offsets [%lld, %lld] go past the end of the data, which has %zu bytes", begin, end,
+                         data_size);
+    }
+    if ((unsigned long long)(end - begin) != tensor->size) {
+        char shape[160];
+        return error_set(err, LLM_ERROR_FORMAT,
+                         "data_offsets [%lld, %lld] hold %lld bytes, but %s of shape %s needs %zu", begin, end,
+                         end - begin, tensor->dtype_name, tensor_shape_text(tensor, shape), tensor->size);
+    }
+    tensor->data = data + begin;
+    return true;
+}
+
+static bool read_tensor(struct tensor_view *tensor, const json_t *value, const uint8_t *data, size_t data_size,
+                        struct llm_error *err) {
+    if (!json_is_object(value)) return error_set(err, LLM_ERROR_FORMAT, "is not described by an object");
+    unsigned bits = 0;
+    if (!read_dtype(tensor, json_object_get(value, "dtype"), &bits, err)) return false;
+    if (!read_shape(tensor, json_object_get(value, "shape"), bits, err)) return false;
+    if (!read_offsets(tensor, json_object_get(value, "data_offsets"), data, data_size, err)) return false;
+    if (json_object_size(value) != 3) {
+        return error_set(err, LLM_ERROR_FORMAT, "has %zu properties; only dtype, shape and data_offsets were expected",
+                         json_object_size(value));
+    }
+    return true;
+}
+
+// ---- One file -------------------------------------------------------------------------------
+
+// The header's extent; false when it cannot be one.
+static bool read_header_size(const uint8_t *bytes, size_t size, size_t *header_size, struct llm_error *err) {
+    if (!container_check_foreign(bytes, size, err)) return false;
+    if (size < 8) {
+        return error_set(err, LLM_ERROR_FORMAT, "has %zu bytes; a safetensors file begins with 8 bytes of header size",
+                         size);
+    }
+    struct cursor cursor;
+    cursor_init(&cursor, bytes, size, err);
+    const uint64_t stated = cursor_u64(&cursor, "header size");
+    if (stated > HEADER_MAX) {
+        return error_set(err, LLM_ERROR_FORMAT, "states a header of %llu bytes, at most %d are allowed",
+                         (unsigned long long)stated, HEADER_MAX);
+    }
+    if (stated > size - 8) {
+        return error_set(err, LLM_ERROR_FORMAT, "states a header of %llu bytes, but only %zu follow",
+                         (unsigned long long)stated, size - 8);
+    }
+    if (stated == 0 || bytes[8] != '{') {
+        return error_set(err, LLM_ERROR_FORMAT, "its header of %llu bytes does not begin with '{'",
+                         (unsigned long long)stated);
+    }
+    *header_size = (size_t)stated;
+    return true;
+}
+
+static bool check_metadata(const json_t *metadata, struct llm_error *err) {
+    if (!json_is_object(metadata)) return error_set(err, LLM_ERROR_FORMAT, "__metadata__ is not an object");
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)metadata, key, value) {
+        char name[STR_QUOTE_SIZE];
+        if (!json_is_string(value)) {
+            return error_set(err, LLM_ERROR_FORMAT, "__metadata__ entry %s is not a string", str_quote(key, name));
+        }
+    }
+    return true;
+}
+
+// Adds the tensors of one file, which is the newest of the container.
+static bool add_file(struct container *container, const uint8_t *bytes, size_t size, struct llm_error *err) {
+    size_t header_size = 0;
+    if (!read_header_size(bytes, size, &header_size, err)) return false;
+    json_t *header = json_parse((const char *)bytes + 8, header_size, err);
+    if (header == NULL) {
+        error_prefix(err, "header");
+        return false;
+    }
+    const uint8_t *data = bytes + 8 + header_size;
+    const size_t data_size = size - 8 - header_size;
+    container_set_data(container, data, data_size);
+    bool ok = true;
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(header, key, value) {
+        if (strcmp(key, "__metadata__") == 0) {
+            ok = check_metadata(value, err);
+        } else {
+            struct tensor_view *tensor = container_add(container, key, err);
+            ok = tensor != NULL && read_tensor(tensor, value, data, data_size, err);
+            char name[STR_QUOTE_SIZE];
+            if (tensor != NULL && !ok) error_prefix(err, "tensor %s", str_quote(key, name));
+        }
+        if (!ok) break;
+    }
+    json_decref(header);
+    return ok;
+}
+
+struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
+    struct container *container = container_new(format_name, err);
+    if (container == NULL) return NULL;
+    if (container_borrow(container, bytes, size, err) && add_file(container, bytes, size, err) &&
+        container_finish(container, err)) {
+        return container;
+    }
+    container_free(container);
+    return NULL;
+}
+
+static bool map_file(struct container *container, const char *path, struct llm_error *err) {
+    struct file_map map;
+    if (!container_map(container, path, &map, err)) return false;
+    if (add_file(container, map.bytes, map.size, err)) return true;
+    error_prefix(err, "%s", path);
+    return false;
+}
+
+static struct container *open_single(const char *path, struct llm_error *err) {
+    struct container *container = container_new(format_name, err);
+    if (container == NULL) return NULL;
+    if (map_file(container, path, err) && container_finish(container, err)) return container;
+    container_free(container);
+    return NULL;
+}
+
+// ---- Shards ---------------------------------------------------------------------------------
+
+// The index says which shard holds which tensor. What it says is checked against the shards in both
+// directions, so a tensor can neither go missing nor be taken from a stale file.
+
+// A shard is a plain file name beside the index: what a stranger wrote must not lead elsewhere.
+static bool check_shard_name(const char *name, struct llm_error *err) {
+    if (*name != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return true;
+    char quoted[STR_QUOTE_SIZE];
+    return error_set(err, LLM_ERROR_FORMAT, "shard %s is not a plain file name", str_quote(name, quoted));
+}
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// The distinct shard names of a weight_map, sorted and borrowed from it; NULL on failure.
+static const char **shard_names(json_t *weight_map, size_t *n_shards, struct llm_error *err) {
+    if (!json_is_object(weight_map) || json_object_size(weight_map) == 0) {
+        error_set(err, LLM_ERROR_FORMAT, "weight_map is missing or not an object that names each tensor's shard");
+        return NULL;
+    }
+    const char **names = malloc(json_object_size(weight_map) * sizeof *names);
+    if (names == NULL) {
+        error_memory(err, "shard names");
+        return NULL;
+    }
+    size_t n = 0;
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(weight_map, key, value) {
+        char quoted[STR_QUOTE_SIZE];
+        if (!json_is_string(value)) {
+            error_set(err, LLM_ERROR_FORMAT, "weight_map entry %s is not a string", str_quote(key, quoted));
+        } else if (check_shard_name(json_string_value(value), err)) {
+            names[n++] = json_string_value(value);
+            continue;
+        }
+        free(names);
+        return NULL;
+    }
+    qsort(names, n, sizeof *names, compare_strings);
+    *n_shards = 1;
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(names[i], names[*n_shards - 1]) != 0) names[(*n_shards)++] = names[i];
+    }
+    return names;
+}
+
+static bool map_shards(struct container *container, const char *directory, const char **names, size_t n_shards,
+                       struct llm_error *err) {
+    for (size_t i = 0; i < n_shards; i++) {
+        char *path = path_join(directory, names[i]);
+        if (path == NULL) return error_memory(err, "shard path");
+        bool ok = false;
+        if (path_exists(path)) {
+            ok = map_file(container, path, err);
+        } else {
+            error_set(err, LLM_ERROR_NOT_FOUND, "%s: is missing, though %s lists it", path, index_name);
+        }
+        free(path);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+static bool check_weight_map(const struct container *container, json_t *weight_map, struct llm_error *err) {
+    char name[STR_QUOTE_SIZE];
+    for (int i = 0; i < container->n_tensors; i++) {
+        const struct tensor_view *tensor = &container->tensors[i];
+        const char *file = path_base(container->files[tensor->file].path);
+        const char *listed = json_string_value(json_object_get(weight_map, tensor->name));
+        if (listed == NULL) {
+            return error_set(err, LLM_ERROR_FORMAT, "does not list tensor %s, which is in %s",
+                             str_quote(tensor->name, name), file);
+        }
+        if (strcmp(listed, file) != 0) {
+            return error_set(err, LLM_ERROR_FORMAT, "lists tensor %s in %s, but it is in %s",
+                             str_quote(tensor->name, name), listed, file);
+        }
+    }
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(weight_map, key, value) {
+        if (container_find(container, key) == NULL) {
+            return error_set(err, LLM_ERROR_FORMAT, "lists tensor %s in %s, which does not hold it",
+                             str_quote(key, name), json_string_value(value));
+        }
+    }
+    return true;
+}
+
+static struct container *open_shards(const char *directory, const char *index_path, struct llm_error *err) {
+    json_t *index = json_parse_file(index_path, INDEX_MAX, err);
+    if (index == NULL) return NULL;
+    json_t *weight_map = json_object_get(index, "weight_map");
+    size_t n_shards = 0;
+    const char **names = shard_names(weight_map, &n_shards, err);
+    if (names == NULL) error_prefix(err, "%s", index_path);
+    struct container *container = names == NULL ? NULL : container_new(format_name, err);
+    bool ok =
+        container != NULL && map_shards(container, directory, names, n_shards, err) && container_finish(container, err);
+    if (ok && !check_weight_map(container, weight_map, err)) {
+        error_prefix(err, "%s", index_path);
+        ok = false;
+    }
+    free(names);
+    json_decref(index);
+    if (ok) return container;
+    container_free(container);
+    return NULL;
+}
+
+// ---- Open and probe -------------------------------------------------------------------------
+
+static bool holds(const char *directory, const char *name) {
+    char *path = path_join(directory, name);
+    const bool there = path != NULL && path_exists(path);
+    free(path);
+    return there;
+}
+
+bool safetensors_probe(const char *path) {
+    if (directory_exists(path)) return holds(path, single_name) || holds(path, index_name);
+    static const char suffix[] = ".safetensors";
+    const size_t size = strlen(path);
+    const size_t suffix_size = sizeof suffix - 1;
+    return size > suffix_size && strcmp(path + size - suffix_size, suffix) == 0 && path_exists(path);
+}
+
+struct container *safetensors_open(const char *path, struct llm_error *err) {
+    if (!directory_exists(path)) return open_single(path, err);
+    const bool single = holds(path, single_name);
+    char *file = path_join(path, single ? single_name : index_name);
+    if (file == NULL) {
+        error_memory(err, "path");
+        return NULL;
+    }
+    struct container *container = single ? open_single(file, err) : open_shards(path, file, err);
+    free(file);
+    return container;
+}

@@ -1,0 +1,258 @@
+// config.c: see config.h.
+//
+// Defaults are those of transformers' GPT2Config (configuration_gpt2.py), so a config.json that leaves a
+// key out means here what it means there. Keys that change nothing about the numbers (dropout, cache,
+// summary_*, task settings) are ignored; keys that would change them and that we do not do are refused.
+#include "model/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+// Limits far above any GPT-2 and low enough that no product of a few of these overflows 64 bits, and
+// that 4 * n_embd and 3 * n_embd fit an int. What a file really may claim is bounded by its tensors.
+enum {
+    MAX_LAYERS = 1 << 14,
+    MAX_HEADS = 1 << 14,
+    MAX_EMBD = 1 << 18,
+    MAX_INNER = 1 << 20,
+    MAX_CTX = 1 << 24,
+    MAX_VOCAB = 1 << 24
+};
+
+// transformers' names (activations.py, ACT2CLS) for what we compute. The first row of each kind is the
+// name that config_json() writes.
+static const struct {
+    const char *name;
+    enum activation activation;
+} activations[] = {
+    {"gelu_new", ACTIVATION_GELU_TANH},      {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_fast", ACTIVATION_GELU_TANH},     {"gelu_python_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_accurate", ACTIVATION_GELU_TANH}, {"gelu", ACTIVATION_GELU_ERF},
+    {"gelu_python", ACTIVATION_GELU_ERF},    {"relu", ACTIVATION_RELU},
+};
+enum {
+    N_ACTIVATIONS = sizeof activations / sizeof activations[0]
+};
+
+const char *activation_name(enum activation activation) {
+    for (int i = 0; i < N_ACTIVATIONS; i++) {
+        if (activations[i].activation == activation) return activations[i].name;
+    }
+    return "none";
+}
+
+static bool activation_from_name(const char *name, enum activation *activation, struct llm_error *err) {
+    for (int i = 0; i < N_ACTIVATIONS; i++) {
+        if (strcmp(activations[i].name, name) == 0) {
+            *activation = activations[i].activation;
+            return true;
+        }
+    }
+    return error_set(err, LLM_ERROR_UNSUPPORTED,
+                     "activation_function is \"%.60s\"; gelu_new, gelu, relu and their aliases are supported", name);
+}
+
+// A dimension, as one of two names (transformers' attribute_map lets either stand in config.json).
+static bool get_size(const json_t *object, const char *key, const char *alias, int max, int *value,
+                     struct llm_error *err) {
+    int64_t number = *value;
+    if (alias != NULL && !json_get_int(object, alias, 1, max, &number, err)) return false;
+    if (!json_get_int(object, key, 1, max, &number, err)) return false;
+    *value = (int)number;
+    return true;
+}
+
+static json_t *parse_object(const char *bytes, size_t size, struct llm_error *err) {
+    json_t *object = json_parse(bytes, size, err);
+    if (object != NULL && !json_is_object(object)) {
+        error_set(err, LLM_ERROR_FORMAT, "is not a JSON object, which was expected");
+        json_decref(object);
+        object = NULL;
+    }
+    return object;
+}
+
+// A key that must be absent, null, false or empty, for it asks for a different network.
+static bool refuse_feature(const json_t *object, const char *key, struct llm_error *err) {
+    const json_t *value = json_object_get(object, key);
+    if (value == NULL || json_is_null(value) || json_is_false(value)) return true;
+    if ((json_is_object(value) && json_object_size(value) == 0) ||
+        (json_is_array(value) && json_array_size(value) == 0)) {
+        return true;
+    }
+    return error_set(err, LLM_ERROR_UNSUPPORTED, "asks for %s, which is not supported", key);
+}
+
+// "architectures" names the class that was saved; null and [] say nothing.
+static bool check_architectures(const json_t *object, struct llm_error *err) {
+    const json_t *list = json_object_get(object, "architectures");
+    if (list == NULL || json_is_null(list)) return true;
+    if (!json_is_array(list)) return error_set(err, LLM_ERROR_FORMAT, "architectures is not a list of strings");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name == NULL) return error_set(err, LLM_ERROR_FORMAT, "architectures is not a list of strings");
+        if (strcmp(name, "GPT2LMHeadModel") != 0 && strcmp(name, "GPT2Model") != 0) {
+            return error_set(err, LLM_ERROR_UNSUPPORTED,
+                             "the model is a %.60s; GPT2LMHeadModel, which generates text, is supported", name);
+        }
+    }
+    return true;
+}
+
+static bool check_features(const json_t *object, struct llm_error *err) {
+    const char *model_type = "gpt2";
+    if (!json_get_string(object, "model_type", &model_type, err)) return false;
+    if (strcmp(model_type, "gpt2") != 0) {
+        return error_set(err, LLM_ERROR_UNSUPPORTED, "model_type is \"%.60s\"; gpt2 is supported", model_type);
+    }
+    return check_architectures(object, err) && refuse_feature(object, "add_cross_attention", err) &&
+           refuse_feature(object, "is_encoder_decoder", err) && refuse_feature(object, "quantization_config", err) &&
+           refuse_feature(object, "pruned_heads", err);
+}
+
+// eos_token_id: an id, a list of ids (the first one counts), or null. transformers keeps its default of
+// 50256 in configs of small vocabularies, so an id outside the vocabulary means there is none.
+static bool get_eos(const json_t *object, int vocab_size, int32_t *eos, struct llm_error *err) {
+    const json_t *value = json_object_get(object, "eos_token_id");
+    if (json_is_array(value)) value = json_array_size(value) > 0 ? json_array_get(value, 0) : json_null();
+    int64_t id = 50256;
+    if (json_is_null(value)) {
+        id = -1;
+    } else if (json_is_integer(value)) {
+        id = json_integer_value(value);
+    } else if (value != NULL) {
+        return error_set(err, LLM_ERROR_FORMAT, "eos_token_id is neither an integer nor a list of integers");
+    }
+    *eos = id >= 0 && id < vocab_size ? (int32_t)id : -1;
+    return true;
+}
+
+static bool config_from_object(struct config *config, const json_t *object, struct llm_error *err) {
+    *config = (struct config){.n_layer = 12,
+                              .n_head = 12,
+                              .n_embd = 768,
+                              .n_ctx = 1024,
+                              .vocab_size = 50257,
+                              .scale_attn_weights = true,
+                              .tied_head = true,
+                              .eos = -1};
+    const char *activation = "gelu_new";
+    double epsilon = 1e-5;
+    if (!check_features(object, err)) return false;
+    // n_ctx is the older name of n_positions, and of no effect where both are given.
+    if (!get_size(object, "n_layer", "num_hidden_layers", MAX_LAYERS, &config->n_layer, err) ||
+        !get_size(object, "n_head", "num_attention_heads", MAX_HEADS, &config->n_head, err) ||
+        !get_size(object, "n_embd", "hidden_size", MAX_EMBD, &config->n_embd, err) ||
+        !get_size(object, "n_ctx", "max_position_embeddings", MAX_CTX, &config->n_ctx, err) ||
+        !get_size(object, "n_positions", NULL, MAX_CTX, &config->n_ctx, err) ||
+        !get_size(object, "vocab_size", NULL, MAX_VOCAB, &config->vocab_size, err)) {
+        return false;
+    }
+    config->n_inner = 4 * config->n_embd;
+    if (!get_size(object, "n_inner", NULL, MAX_INNER, &config->n_inner, err) ||
+        !json_get_string(object, "activation_function", &activation, err) ||
+        !activation_from_name(activation, &config->activation, err) ||
+        !json_get_double(object, "layer_norm_epsilon", &epsilon, err) ||
+        !json_get_bool(object, "scale_attn_weights", &config->scale_attn_weights, err) ||
+        !json_get_bool(object, "scale_attn_by_inverse_layer_idx", &config->scale_attn_by_layer, err) ||
+        !json_get_bool(object, "tie_word_embeddings", &config->tied_head, err) ||
+        !get_eos(object, config->vocab_size, &config->eos, err)) {
+        return false;
+    }
+    config->layer_norm_epsilon = (float)epsilon;
+    return config_check(config, err);
+}
+
+bool config_parse(struct config *config, const char *bytes, size_t size, struct llm_error *err) {
+    json_t *object = parse_object(bytes, size, err);
+    if (object == NULL) return false;
+    const bool ok = config_from_object(config, object, err);
+    json_decref(object);
+    return ok;
+}
+
+// A dimension that hparams.json must state.
+static bool require_size(const json_t *object, const char *key, int max, int *value, struct llm_error *err) {
+    const json_t *found = json_object_get(object, key);
+    if (found == NULL || json_is_null(found)) return error_set(err, LLM_ERROR_FORMAT, "%s is missing", key);
+    return get_size(object, key, NULL, max, value, err);
+}
+
+// What OpenAI's code fixed in itself (src/model.py of openai/gpt-2): tanh GELU, epsilon 1e-5, scores
+// divided by sqrt(head size), head tied, feed-forward four times as wide.
+bool config_parse_hparams(struct config *config, const char *bytes, size_t size, struct llm_error *err) {
+    json_t *object = parse_object(bytes, size, err);
+    if (object == NULL) return false;
+    *config = (struct config){
+        .activation = ACTIVATION_GELU_TANH, .layer_norm_epsilon = 1e-5F, .scale_attn_weights = true, .tied_head = true};
+    const bool ok = require_size(object, "n_vocab", MAX_VOCAB, &config->vocab_size, err) &&
+                    require_size(object, "n_ctx", MAX_CTX, &config->n_ctx, err) &&
+                    require_size(object, "n_embd", MAX_EMBD, &config->n_embd, err) &&
+                    require_size(object, "n_head", MAX_HEADS, &config->n_head, err) &&
+                    require_size(object, "n_layer", MAX_LAYERS, &config->n_layer, err);
+    json_decref(object);
+    if (!ok) return false;
+    config->n_inner = 4 * config->n_embd;
+    config->eos = config->vocab_size > 50256 ? 50256 : -1;
+    return config_check(config, err);
+}
+
+static bool check_size(const char *name, int value, int max, struct llm_error *err) {
+    if (value >= 1 && value <= max) return true;
+    return error_set(err, LLM_ERROR_FORMAT, "%s is %d, a number from 1 to %d was expected", name, value, max);
+}
+
+bool config_check(const struct config *config, struct llm_error *err) {
+    if (!check_size("n_layer", config->n_layer, MAX_LAYERS, err) ||
+        !check_size("n_head", config->n_head, MAX_HEADS, err) || !check_size("n_embd", config->n_embd, MAX_EMBD, err) ||
+        !check_size("n_inner", config->n_inner, MAX_INNER, err) ||
+        !check_size("n_positions", config->n_ctx, MAX_CTX, err) ||
+        !check_size("vocab_size", config->vocab_size, MAX_VOCAB, err)) {
+        return false;
+    }
+    if (config->n_embd % config->n_head != 0) {
+        return error_set(err, LLM_ERROR_FORMAT, "n_head is %d, which does not divide n_embd, %d", config->n_head,
+                         config->n_embd);
+    }
+    // Written so that NaN fails too.
+    if (!(config->layer_norm_epsilon > 0.0F && config->layer_norm_epsilon < 1.0F)) {
+        return error_set(err, LLM_ERROR_FORMAT, "layer_norm_epsilon is %g, a number between 0 and 1 was expected",
+                         (double)config->layer_norm_epsilon);
+    }
+    return true;
+}
+
+double config_epsilon(const struct config *config) {
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)config->layer_norm_epsilon);
+        if (strtof(text, NULL) == config->layer_norm_epsilon) break;
+    }
+    return strtod(text, NULL);
+}
+
+char *config_json(const struct config *config, enum dtype dtype) {
+    static const char *const torch_names[DTYPE_OTHER] = {"float32", "float16", "bfloat16"};
+    json_t *inner = config->n_inner == 4 * config->n_embd ? json_null() : json_integer(config->n_inner);
+    json_t *eos = config->eos < 0 ? json_null() : json_integer(config->eos);
+    // bos_token_id: GPT-2 begins a text with the id that ends one. n_ctx is for readers of the older name.
+    json_t *object =
+        json_pack("{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
+                  "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel",
+                  "bos_token_id", eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type",
+                  "gpt2", "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner,
+                  "n_layer", config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx",
+                  config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
+                  config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
+    if (object == NULL) return NULL;
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    char *line = NULL;
+    if (text == NULL || asprintf(&line, "%s\n", text) < 0) line = NULL;
+    free(text);
+    return line;
+}

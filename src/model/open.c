@@ -1,0 +1,221 @@
+// open.c: opening a model: path, config, tensors, vocabulary, kernels, in this order.
+//
+// Everything that can be wrong with the files is found before kernels are made; no weight is read (a
+// tensor that must be converted excepted), so opening takes as long as reading the headers.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "model/engine.h"
+#include "model/weights.h"
+
+enum {
+    MAX_CONFIG_SIZE = 16 << 20 // config.json has 700 bytes; one with thousands of label names has far fewer than this
+};
+
+// ---- Reading config and tensors --------------------------------------------------------------
+
+// Why there is no model in this directory, as far as names tell.
+static bool no_config(const char *directory, struct llm_error *err) {
+    if (!directory_exists(directory)) {
+        return error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no such directory", directory);
+    }
+    return error_set(err, LLM_ERROR_NOT_FOUND,
+                     "%s: holds neither config.json nor hparams.json, so what model this is cannot be told", directory);
+}
+
+// config.json, else hparams.json, from engine->directory.
+static bool read_config(struct llm_engine *engine, struct llm_error *err) {
+    static const struct {
+        const char *name;
+        bool (*parse)(struct config *config, const char *bytes, size_t size, struct llm_error *err);
+    } kinds[] = {{"config.json", config_parse}, {"hparams.json", config_parse_hparams}};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        char *path = path_join(engine->directory, kinds[i].name);
+        if (path == NULL) return error_memory(err, "path");
+        engine->config_path = path;
+        struct stat status;
+        if (lstat(path, &status) != 0) {
+            free(path);
+            engine->config_path = NULL;
+            continue;
+        }
+        char *bytes = NULL;
+        size_t size = 0;
+        if (!file_read(path, MAX_CONFIG_SIZE, &bytes, &size, err)) return false;
+        const bool ok = kinds[i].parse(&engine->config, bytes, size, err);
+        free(bytes);
+        if (!ok) error_prefix(err, "%s", path);
+        return ok;
+    }
+    return no_config(engine->directory, err);
+}
+
+// container_open(), with a hint for the commonest thing people have instead.
+static bool open_container(struct llm_engine *engine, struct llm_error *err) {
+    struct llm_error reason = {0};
+    engine->container = container_open(engine->path, &reason);
+    if (engine->container != NULL) return true;
+    char *pickle = path_join(engine->path, "pytorch_model.bin");
+    if (reason.code == LLM_ERROR_NOT_FOUND && pickle != NULL && file_exists(pickle)) {
+        error_set(err, LLM_ERROR_UNSUPPORTED,
+                  "%s: PyTorch's pickle files are not supported; save the model as safetensors", pickle);
+    } else {
+        error_set(err, reason.code, "%s", reason.text);
+    }
+    free(pickle);
+    return false;
+}
+
+// engine->dtype: what most numbers are stored in.
+static enum dtype most_common_dtype(const struct llm_engine *engine) {
+    int64_t elements[DTYPE_COUNT] = {0};
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            const struct tensor_view *view = engine->map.views[p][layer];
+            elements[view->dtype] += view->n_elements;
+        }
+    }
+    enum dtype most = DTYPE_F32;
+    for (int d = 0; d < DTYPE_OTHER; d++) {
+        if (elements[d] > elements[most]) most = (enum dtype)d;
+    }
+    return most;
+}
+
+static bool list_files(struct llm_engine *engine, struct llm_error *err) {
+    const struct container *container = engine->container;
+    engine->files = calloc((size_t)container->n_files + 1, sizeof *engine->files);
+    if (engine->files == NULL) return error_memory(err, "list of files");
+    struct stat status;
+    const int64_t config_size = stat(engine->config_path, &status) == 0 ? (int64_t)status.st_size : 0;
+    engine->files[engine->n_files++] = (struct llm_model_file){engine->config_path, config_size};
+    for (int i = 0; i < container->n_files; i++) {
+        engine->files[engine->n_files++] = (struct llm_model_file){container->files[i].path, container->files[i].size};
+    }
+    return true;
+}
+
+bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err) {
+    engine->n_nonfinite = -1;
+    engine->path = strdup(path);
+    engine->directory = directory_exists(path) || !file_exists(path) ? strdup(path) : path_directory(path);
+    if (engine->path == NULL || engine->directory == NULL) {
+        error_memory(err, "path");
+    } else if (read_config(engine, err) && open_container(engine, err) &&
+               tensor_map_init(&engine->map, engine->container, &engine->config, path, err) &&
+               list_files(engine, err)) {
+        engine->dtype = most_common_dtype(engine);
+        return true;
+    }
+    engine_release(engine);
+    return false;
+}
+
+void engine_release(struct llm_engine *engine) {
+    if (engine->ops != NULL) weights_release(&engine->weights, &engine->config, engine->ops);
+    ops_free(engine->ops);
+    llm_tokenizer_free(engine->tokenizer);
+    tensor_map_release(&engine->map);
+    container_free(engine->container);
+    free(engine->files);
+    free(engine->config_path);
+    free(engine->directory);
+    free(engine->path);
+    *engine = (struct llm_engine){0};
+}
+
+// ---- The vocabulary -------------------------------------------------------------------------
+
+// A directory without a vocabulary is fine. The embedding may have more rows than the vocabulary has ids
+// (padding to a round number is common). More ids than rows happens too, where a pad token was added and
+// the model not resized: those ids are refused when they are used.
+bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err) {
+    struct llm_error reason = {0};
+    engine->tokenizer = tokenizer_open_directory(engine->directory, &reason);
+    if (engine->tokenizer == NULL) {
+        if (reason.code == LLM_ERROR_NOT_FOUND) return true;
+        return error_set(err, reason.code, "%s", reason.text);
+    }
+    // OpenAI's hparams.json does not say which id ends a text; their vocabulary does.
+    const int32_t eot = llm_tokenizer_eot(engine->tokenizer);
+    if (engine->map.dialect == &dialect_openai && eot < engine->config.vocab_size) engine->config.eos = eot;
+    const int n_ids = llm_tokenizer_vocab_size(engine->tokenizer);
+    const int vocab_size = engine->config.vocab_size;
+    if (n_ids > vocab_size) {
+        engine_notice(&engine->callbacks, "%s: the vocabulary has %d ids and the model %d; those above cannot be used",
+                      engine->directory, n_ids, vocab_size);
+    }
+    return true;
+}
+
+// ---- The public functions -------------------------------------------------------------------
+
+void llm_engine_options_init(struct llm_engine_options *options) {
+    *options = (struct llm_engine_options){0};
+}
+
+static const struct llm_engine_options default_options;
+
+// The level that options->isa names; -1 for NULL: ops_new() chooses. -2 with a sentence for nonsense.
+static int choose_level(const struct llm_engine_options *options, struct llm_error *err) {
+    if (options->isa == NULL || strcmp(options->isa, "auto") == 0) return -1;
+    const int level = ops_level_from_name(options->isa);
+    if (level >= 0) return level;
+    error_set(err, LLM_ERROR_ARGUMENT, "isa is \"%.40s\"; auto, ref, baseline, avx2 or avx512 was expected",
+              options->isa);
+    return -2;
+}
+
+struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options, struct llm_error *err) {
+    if (options == NULL) options = &default_options;
+    const int level = choose_level(options, err);
+    char *path = level == -2 ? NULL : model_resolve(model, options, err);
+    struct llm_engine *engine = NULL;
+    if (path == NULL) return NULL;
+    engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        error_memory(err, "engine");
+    } else if (engine_read(engine, path, err)) {
+        engine->callbacks = options->callbacks;
+        if (engine_read_tokenizer(engine, err) && (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
+            weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
+            free(path);
+            return engine;
+        }
+    }
+    llm_engine_free(engine);
+    free(path);
+    return NULL;
+}
+
+void llm_engine_free(struct llm_engine *engine) {
+    if (engine == NULL) return;
+    engine_release(engine);
+    free(engine);
+}
+
+const struct llm_tokenizer *llm_engine_tokenizer(const struct llm_engine *engine) {
+    return engine->tokenizer;
+}
+
+struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_engine_options *options,
+                                         struct llm_error *err) {
+    if (model == NULL) return tokenizer_new_gpt2(err);
+    if (options == NULL) options = &default_options;
+    char *path = model_resolve(model, options, err);
+    if (path == NULL) return NULL;
+    char *directory = directory_exists(path) ? strdup(path) : path_directory(path);
+    struct llm_tokenizer *tokenizer = NULL;
+    if (directory == NULL) {
+        error_memory(err, "path");
+    } else {
+        tokenizer = tokenizer_open_directory(directory, err);
+    }
+    free(directory);
+    free(path);
+    return tokenizer;
+}

@@ -1,0 +1,94 @@
+// weights.c: see weights.h.
+#include "model/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ALIGNMENT = 64 // of what we copy: a cache line, and the widest vector load
+};
+
+// The dtype a parameter has in memory.
+static enum dtype memory_dtype(enum param param, const struct tensor_view *view) {
+    return params[param].is_matrix ? view->dtype : DTYPE_F32;
+}
+
+// Whether the tensor can be used where it lies.
+static bool usable_in_place(enum param param, const struct tensor_view *view) {
+    return view->dtype == memory_dtype(param, view) &&
+           (uintptr_t)view->data % dtype_info(view->dtype)->block_bytes == 0;
+}
+
+// Bytes in the owned block, rounded up so that the next tensor is aligned.
+static size_t owned_bytes(enum param param, const struct tensor_view *view) {
+    if (usable_in_place(param, view)) return 0;
+    const size_t bytes = dtype_bytes(memory_dtype(param, view), (size_t)view->n_elements);
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
+                          struct llm_error *err) {
+    size_t n_matrices = 0, bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        const int count = param_count(config, (enum param)p);
+        n_matrices += (size_t)count;
+        for (int layer = 0; layer < count; layer++) bytes += owned_bytes((enum param)p, map->views[p][layer]);
+    }
+    struct matrix *matrices = calloc(n_matrices, sizeof *matrices);
+    if (matrices == NULL) return error_memory(err, "weights");
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        const int count = param_count(config, (enum param)p);
+        weights->tensors[p] = count > 0 ? matrices : NULL;
+        matrices += count;
+    }
+    if (bytes == 0) return true;
+    weights->owned = aligned_alloc(ALIGNMENT, bytes);
+    weights->bytes_owned = (int64_t)bytes;
+    return weights->owned != NULL || error_memory(err, "weights that cannot be used where they lie in the file");
+}
+
+// Copies or converts into the owned block.
+static void weight_copy(enum param param, const struct tensor_view *view, void *to) {
+    if (memory_dtype(param, view) == view->dtype) {
+        memcpy(to, view->data, view->size);
+    } else {
+        dtype_to_f32(to, view->data, view->dtype, (size_t)view->n_elements);
+    }
+}
+
+bool weights_init(struct weights *weights, const struct tensor_map *map, const struct config *config, struct ops *ops,
+                  struct llm_error *err) {
+    *weights = (struct weights){0};
+    bool ok = weights_alloc(weights, map, config, err);
+    char *owned = weights->owned;
+    for (int p = 0; ok && p < PARAM_COUNT; p++) {
+        const enum param param = (enum param)p;
+        for (int layer = 0; ok && layer < param_count(config, param); layer++) {
+            const struct tensor_view *view = map->views[p][layer];
+            const void *host = view->data;
+            if (!usable_in_place(param, view)) {
+                weight_copy(param, view, owned);
+                host = owned;
+                owned += owned_bytes(param, view);
+            }
+            struct matrix *matrix = &weights->tensors[p][layer];
+            matrix->dtype = memory_dtype(param, view);
+            param_shape(config, param, &matrix->rows, &matrix->cols);
+            matrix->data = ops->put(ops, host, dtype_bytes(matrix->dtype, (size_t)view->n_elements));
+            if (matrix->data == NULL) ok = error_memory(err, "weights");
+        }
+    }
+    if (!ok) weights_release(weights, config, ops);
+    return ok;
+}
+
+void weights_release(struct weights *weights, const struct config *config, struct ops *ops) {
+    for (int p = 0; p < PARAM_COUNT && weights->tensors[PARAM_WTE] != NULL; p++) {
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            ops->free(ops, (void *)weights->tensors[p][layer].data);
+        }
+    }
+    free(weights->tensors[PARAM_WTE]); // the first of one block
+    free(weights->owned);
+    *weights = (struct weights){0};
+}
