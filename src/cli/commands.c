@@ -5,6 +5,7 @@
 const struct command *const commands[] = {
     &command_convert,
     &command_download,
+    &command_tokenize,
     &command_help,
     &command_info,
 };
