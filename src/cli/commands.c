@@ -5,9 +5,11 @@
 const struct command *const commands[] = {
     &command_convert,
     &command_download,
-    &command_tokenize,
+    &command_eval,
+    &command_generate,
     &command_help,
     &command_info,
+    &command_tokenize,
 };
 
 const int n_commands = sizeof commands / sizeof commands[0];
