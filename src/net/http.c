@@ -26,9 +26,8 @@ struct transfer {
     char reason[CURL_ERROR_SIZE]; // curl's own words for a failure
     char location[256];           // the last redirect's target
     size_t header_bytes;
-    int64_t received;       // bytes of the body
-    int64_t content_length; // announced for the body, -1 if unknown
-    bool headers_told;      // the request's headers callback has been called
+    int64_t received;  // bytes of the body
+    bool headers_told; // the request's headers callback has been called
 };
 
 // "<URL>: <formatted>"
@@ -66,18 +65,29 @@ static void copy_validator(struct transfer *transfer, char validator[MAX_HEADER_
     if (modified < 0 || curl_getdate(date, NULL) <= modified) validator[0] = '\0';
 }
 
-// "bytes FROM-TO/TOTAL", where TOTAL may be "*".
+// Reads "bytes FROM-TO/TOTAL", where TOTAL may be "*"; false when it says something else.
 static bool parse_content_range(const char *text, int64_t *from, int64_t *total) {
     if (strncasecmp(text, "bytes ", 6) != 0) return false;
     char *end = NULL;
-    *from = strtoll(text + 6, &end, 10);
-    if (*end != '-' || *from < 0) return false;
+    const long long first = strtoll(text + 6, &end, 10);
+    if (*end != '-' || first < 0) return false;
     const long long last = strtoll(end + 1, &end, 10);
-    if (*end != '/' || last < *from) return false;
-    *total = -1;
-    if (strcmp(end, "/*") == 0) return true;
-    *total = strtoll(end + 1, &end, 10);
-    return *end == '\0' && *total > last;
+    if (*end != '/' || last < first) return false;
+    long long whole = -1;
+    if (strcmp(end, "/*") != 0) {
+        whole = strtoll(end + 1, &end, 10);
+        if (*end != '\0' || whole <= last) return false;
+    }
+    *from = first;
+    *total = whole;
+    return true;
+}
+
+// Bytes announced for the body, -1 if unknown.
+static int64_t content_length(struct transfer *transfer) {
+    curl_off_t length = -1;
+    curl_easy_getinfo(transfer->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length;
 }
 
 static bool tell_headers(struct transfer *transfer) {
@@ -87,16 +97,13 @@ static bool tell_headers(struct transfer *transfer) {
     copy_header(transfer, "Content-Type", type);
     copy_validator(transfer, validator);
     copy_header(transfer, "Content-Range", range);
-    curl_off_t length = -1;
     curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &response.status);
-    curl_easy_getinfo(transfer->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    response.content_length = response.total = content_length(transfer);
     transfer->headers_told = true;
-    transfer->content_length = response.content_length = response.total = length;
 
     if (response.status == 206 && request->range_from > 0) {
-        if (!parse_content_range(range, &response.range_from, &response.total)) {
-            return transfer_fail(transfer, LLM_ERROR_NETWORK, "the server sends a part without saying which");
-        }
+        response.range_from = response.total = -1;
+        parse_content_range(range, &response.range_from, &response.total);
     } else if (response.status != 200) {
         return transfer_fail(transfer, LLM_ERROR_NETWORK, "the server answered %ld, 200 was expected", response.status);
     }
@@ -187,7 +194,7 @@ static bool fail_connect(struct transfer *transfer) {
 static bool fail_curl(struct transfer *transfer, CURLcode code, int connect_seconds, int stall_seconds) {
     long status = 0;
     curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
-    const long long received = transfer->received;
+    const long long received = transfer->received, announced = content_length(transfer);
     switch (code) {
     case CURLE_HTTP_RETURNED_ERROR:
         return fail_status(transfer, status);
@@ -204,11 +211,11 @@ static bool fail_curl(struct transfer *transfer, CURLcode code, int connect_seco
     case CURLE_TOO_MANY_REDIRECTS:
         return transfer_fail(transfer, LLM_ERROR_NETWORK, "the server redirects more than %d times", MAX_REDIRECTS);
     case CURLE_PARTIAL_FILE:
-        if (transfer->content_length < 0) {
+        if (announced < 0) {
             return transfer_fail(transfer, LLM_ERROR_NETWORK, "the connection ended early, after %lld bytes", received);
         }
         return transfer_fail(transfer, LLM_ERROR_NETWORK, "the connection ended after %lld of %lld bytes", received,
-                             (long long)transfer->content_length);
+                             announced);
     case CURLE_RECV_ERROR:
         return transfer_fail(transfer, LLM_ERROR_NETWORK, "the connection broke after %lld bytes (%s)", received,
                              transfer->reason[0] != '\0' ? transfer->reason : curl_easy_strerror(code));
@@ -266,7 +273,7 @@ bool http_get(const struct http_request *request, long *status, struct llm_error
     if (status != NULL) *status = 0;
 
     struct llm_error own = {0}; // so that callbacks may count on an open one even when err is NULL
-    struct transfer transfer = {.request = request, .err = &own, .content_length = -1};
+    struct transfer transfer = {.request = request, .err = &own};
     transfer.curl = curl_easy_init();
     if (transfer.curl == NULL) return error_memory(err, "HTTP");
     struct curl_slist *headers = resume_headers(request);

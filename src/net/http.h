@@ -15,10 +15,10 @@ enum {
 };
 
 struct http_response {
-    long status;              // 200; 206 when only the bytes from range_from on follow
-    int64_t content_length;   // of this body, -1 if unknown
-    int64_t range_from;       // where this body begins in the whole: 0 unless status is 206
-    int64_t total;            // bytes of the whole, -1 if unknown
+    long status;            // 200; 206 when only the bytes from range_from on follow
+    int64_t content_length; // of this body, -1 if unknown
+    int64_t range_from;     // where this body begins in the whole: 0 unless status is 206, -1 if the server did not say
+    int64_t total;          // bytes of the whole, -1 if unknown
     const char *content_type; // "" if unknown
     const char *validator;    // names this version of the whole for a later resume; "" if the server gave no strong one
 };

@@ -330,13 +330,22 @@ static bool file_done(const struct delivery *delivery) {
            S_ISREG(status.st_mode) && status.st_size == entry.size;
 }
 
+// Removes what a killed process left of a file that is there.
+static void forget_all(const struct delivery *delivery) {
+    for (int i = 0; i < delivery->n_candidates; i++) fetch_forget(delivery->candidates[i].target);
+}
+
 static bool files_fetch(struct download *download, struct llm_error *err) {
     const struct store_item *item = download->item;
     bool ok = true;
     for (int i = 0; ok && i < item->n_files; i++) {
         struct delivery delivery;
         if (!delivery_init(&delivery, download, &item->files[i], err)) return false;
-        if (download->options->force || !file_done(&delivery)) ok = deliver(&delivery, err);
+        if (download->options->force || !file_done(&delivery)) {
+            ok = deliver(&delivery, err);
+        } else {
+            forget_all(&delivery);
+        }
         delivery_release(&delivery);
     }
     return ok;
