@@ -34,7 +34,7 @@ struct option {
     char letter;      // 'n' for -n N; 0 for none
     enum option_type type;
     size_t offset;              // of the field in the command's argument struct
-    const char *placeholder;    // "N", "FILE"; NULL for flags
+    const char *placeholder;    // "N"; FILE, DIR and MODEL complete to such; NULL for flags
     const char *help;           // one line; lower case, no full stop
     double min, max;            // numbers outside are wrong usage; both 0: no limits. A default outside
                                 // stands for "not given" and is not shown
@@ -45,7 +45,8 @@ struct command {
     const char *name;        // "generate"
     const char *summary;     // one line for `my-llm help`
     const char *usage;       // after "my-llm generate ": "[-m MODEL] [PROMPT | -]"; several lines allowed
-    const char *description; // paragraphs for --help and the man page
+    const char *description; // paragraphs for --help and the man page, which fill them; lines that
+                             // begin with a space stay as they are
     const char *examples;    // lines "$ my-llm ..." with explanations
     const struct option *options;
     int n_options;
