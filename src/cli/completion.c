@@ -1,8 +1,9 @@
 // completion.c: completions for bash, zsh and fish, printed from the commands' tables.
 //
 // What a value completes to follows from its placeholder: FILE and MODEL files (a model is a directory
-// or a file; "bundled" too), DIR directories, choices their words, anything else nothing. Operands
-// complete to files, and to commands after `help`.
+// or a file; for MODEL also the names that download knows), DIR directories, choices their words,
+// anything else nothing. Operands complete to files, to commands after `help`, and to what can be
+// downloaded after `download`.
 #include <string.h>
 
 #include "cli/help.h"
@@ -27,11 +28,13 @@ static enum value_kind value_kind(const struct option *option) {
 // What a command's operands complete to.
 enum operands_kind {
     OPERANDS_FILES,
-    OPERANDS_COMMANDS
+    OPERANDS_COMMANDS,
+    OPERANDS_DOWNLOADS
 };
 
 static enum operands_kind operands_kind(const struct command *command) {
-    return command == &command_help ? OPERANDS_COMMANDS : OPERANDS_FILES;
+    if (command == &command_help) return OPERANDS_COMMANDS;
+    return strcmp(command->name, "download") == 0 ? OPERANDS_DOWNLOADS : OPERANDS_FILES;
 }
 
 static void print_choices(FILE *file, const struct option *option) {
@@ -42,9 +45,20 @@ static void print_command_names(FILE *file) {
     for (int i = 0; i < n_commands; i++) fprintf(file, "%s%s", i == 0 ? "" : " ", commands[i]->name);
 }
 
-// The names that -m takes besides a path.
+static void print_download_names(FILE *file) {
+    int n = 0;
+    const struct llm_download_item *items = llm_download_items(&n);
+    for (int i = 0; i < n; i++) fprintf(file, "%s%s", i == 0 ? "" : " ", items[i].name);
+}
+
+// The names that -m takes besides a path: all of a download's that are models.
 static void print_model_names(FILE *file) {
     fputs("bundled", file);
+    int n = 0;
+    const struct llm_download_item *items = llm_download_items(&n);
+    for (int i = 0; i < n; i++) {
+        if (strncmp(items[i].name, "gpt2", 4) == 0) fprintf(file, " %s", items[i].name);
+    }
 }
 
 // `text` between single quotes; a quote in it becomes `quote`, and each of `special` gets a backslash.
@@ -65,28 +79,28 @@ static void print_quoted(FILE *file, const char *text, const char *quote, const 
 static void bash_value(FILE *file, const struct command *command, const struct option *option) {
     fprintf(file, "    %s:--%s", command->name, option->name);
     if (option->letter != 0) fprintf(file, "|%s:-%c", command->name, option->letter);
-    fputs(") ", file);
+    fputs(")", file);
     switch (value_kind(option)) {
     case VALUE_CHOICE:
-        fputs("COMPREPLY=($(compgen -W '", file);
+        fputs(" COMPREPLY=($(compgen -W '", file);
         print_choices(file, option);
-        fputs("' -- \"$cur\"))", file);
+        fputs("' -- \"$cur\"));", file);
         break;
     case VALUE_MODEL:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -f -W '", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -f -W '", file);
         print_model_names(file);
-        fputs("' -- \"$cur\"))", file);
+        fputs("' -- \"$cur\"));", file);
         break;
     case VALUE_FILE:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"));", file);
         break;
     case VALUE_DIRECTORY:
-        fputs("compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))", file);
+        fputs(" compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"));", file);
         break;
     case VALUE_FREE:
         break;
     }
-    fputs("; return ;;\n", file);
+    fputs(" return ;;\n", file);
 }
 
 static void bash_words(FILE *file, const struct command *command) {
@@ -95,7 +109,11 @@ static void bash_words(FILE *file, const struct command *command) {
     fputs("--help' ;;\n", file);
     if (operands_kind(command) == OPERANDS_FILES) return;
     fprintf(file, "    %s:*) words='", command->name);
-    print_command_names(file);
+    if (operands_kind(command) == OPERANDS_COMMANDS) {
+        print_command_names(file);
+    } else {
+        print_download_names(file);
+    }
     fputs("' ;;\n", file);
 }
 
@@ -187,6 +205,11 @@ static void zsh_command(FILE *file, const struct command *command) {
         print_command_names(file);
         fputs(")", file);
         break;
+    case OPERANDS_DOWNLOADS:
+        fputs("(", file);
+        print_download_names(file);
+        fputs(")", file);
+        break;
     }
     fputs("' ;;\n", file);
 }
@@ -270,7 +293,11 @@ static void print_fish(FILE *file) {
         fputs("'\n", file);
         if (operands_kind(command) != OPERANDS_FILES) {
             fprintf(file, "complete -c my-llm -n '__fish_seen_subcommand_from %s' -f -a '", command->name);
-            print_command_names(file);
+            if (operands_kind(command) == OPERANDS_COMMANDS) {
+                print_command_names(file);
+            } else {
+                print_download_names(file);
+            }
             fputs("'\n", file);
         }
         for (int j = 0; j < command->n_options; j++) fish_option(file, command, &command->options[j]);

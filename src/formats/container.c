@@ -184,14 +184,13 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
         if (shape[i] != 0) fits &= size_mul(n, (uint64_t)shape[i], &n);
     }
     uint64_t n_bits = 0;
-    fits &= size_mul(n, bits, &n_bits);
-    if (!fits || n_bits > INT64_MAX) {
+    if (!empty) fits &= size_mul(n, bits, &n_bits) && n_bits <= INT64_MAX;
+    if (!fits) {
         char text[160];
         return error_set(err, LLM_ERROR_FORMAT, "shape %s has more elements than 64-bit sizes can count",
                          tensor_shape_text(tensor, text));
     }
     tensor->n_elements = empty ? 0 : (int64_t)n;
-    if (empty) n_bits = 0;
     if (n_bits % 8 != 0) {
         return error_set(err, LLM_ERROR_FORMAT, "its %lld elements of %u bits do not fill whole bytes",
                          (long long)tensor->n_elements, bits);

@@ -90,9 +90,13 @@ static bool check_destination(const char *source, const char *destination, bool 
         error_errno(err, "%s: cannot find this path", source);
     } else if (to == NULL) {
         ok = false;
-    } else if (lies_in(from, to) || lies_in(to, from)) {
-        error_set(err, LLM_ERROR_ARGUMENT, "%s: the destination and the source, %s, lie in each other", destination,
+    } else if (strcmp(from, to) == 0) {
+        error_set(err, LLM_ERROR_ARGUMENT, "%s: is the source itself; another place was expected", destination);
+    } else if (lies_in(to, from)) {
+        error_set(err, LLM_ERROR_ARGUMENT, "%s: lies in the source, %s; another place was expected", destination,
                   source);
+    } else if (lies_in(from, to)) {
+        error_set(err, LLM_ERROR_ARGUMENT, "%s: holds the source, %s; another place was expected", destination, source);
     } else if (overwrite && directory_exists(to) && !directory_holds_model(to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", destination);
     } else {
@@ -197,8 +201,8 @@ static bool write_config(struct conversion *conversion, const char *directory, s
     const struct tensor_view most = {.dtype = source->dtype};
     char *path = path_join(directory, "config.json");
     char *text = config_json(&source->config, target_dtype(conversion, &most));
-    const bool ok = path != NULL && text != NULL ? file_write(path, text, strlen(text), err)
-                                                 : error_memory(err, "config.json");
+    const bool ok =
+        path != NULL && text != NULL ? file_write(path, text, strlen(text), err) : error_memory(err, "config.json");
     free(text);
     free(path);
     return ok;
@@ -213,13 +217,16 @@ static bool write_vocabulary(const struct conversion *conversion, const char *di
 
 static void give_notices(const struct conversion *conversion) {
     const struct llm_callbacks *callbacks = &conversion->options->callbacks;
-    if (conversion->n_nonfinite > 0) {
-        engine_notice(callbacks, "%lld weights of the source are NaN or infinite",
-                      (long long)conversion->n_nonfinite);
+    const long long nonfinite = conversion->n_nonfinite, overflowed = conversion->n_overflowed;
+    if (nonfinite > 0) {
+        engine_notice(callbacks, "%lld weight%s of the source %s NaN or infinite", nonfinite, nonfinite == 1 ? "" : "s",
+                      nonfinite == 1 ? "is" : "are");
     }
-    if (conversion->n_overflowed > 0) {
-        engine_notice(callbacks, "%lld weights are too large for F16 and became infinite; BF16 has their range",
-                      (long long)conversion->n_overflowed);
+    if (overflowed > 0) {
+        const bool is_f16 = conversion->options->dtype == LLM_F16;
+        engine_notice(callbacks, "%lld weight%s too large for %s and became infinite%s", overflowed,
+                      overflowed == 1 ? " is" : "s are", is_f16 ? "F16" : "BF16",
+                      is_f16 ? "; BF16 has their range" : "");
     }
 }
 
@@ -258,8 +265,8 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     char *path = model_resolve(source, &opening, err);
     if (path == NULL) return false;
     struct conversion conversion = {.options = options, .source = {.callbacks = options->callbacks}};
-    bool ok = check_destination(path, destination, options->overwrite, err) &&
-              engine_read(&conversion.source, path, err);
+    bool ok =
+        check_destination(path, destination, options->overwrite, err) && engine_read(&conversion.source, path, err);
     if (ok) {
         ok = engine_read_tokenizer(&conversion.source, err) && convert_to(&conversion, destination, err);
         engine_release(&conversion.source);

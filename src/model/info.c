@@ -110,7 +110,8 @@ static void fill_parts(const struct config *config, struct llm_model_info *info)
     for (int part = 0; part < PART_COUNT; part++) {
         int64_t n = 0;
         for (int p = 0; p < PARAM_COUNT; p++) {
-            if ((int)params[p].part == part) n += param_count(config, (enum param)p) * param_size(config, (enum param)p);
+            if ((int)params[p].part == part)
+                n += param_count(config, (enum param)p) * param_size(config, (enum param)p);
         }
         if (n == 0) continue;
         info->parts[info->n_parts++] = (struct llm_model_part){param_part_name((enum param_part)part), n};

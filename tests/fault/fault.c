@@ -102,6 +102,12 @@ static bool file_fails(int number) {
     return true;
 }
 
+static bool disk_fails(int number) {
+    if (!fails(FAULT_DISK)) return false;
+    errno = number;
+    return true;
+}
+
 // ---- Memory ---------------------------------------------------------------------------------
 
 void *fault_malloc(size_t size);
@@ -234,23 +240,26 @@ ssize_t fault_pread(int fd, void *bytes, size_t size, off_t offset) {
 }
 
 ssize_t fault_write(int fd, const void *bytes, size_t size) {
-    return file_fails(ENOSPC) ? -1 : write(fd, bytes, shortened(size));
+    return disk_fails(ENOSPC) ? -1 : write(fd, bytes, shortened(size));
 }
 
 ssize_t fault_pwrite(int fd, const void *bytes, size_t size, off_t offset) {
-    return file_fails(ENOSPC) ? -1 : pwrite(fd, bytes, shortened(size), offset);
+    return disk_fails(ENOSPC) ? -1 : pwrite(fd, bytes, shortened(size), offset);
 }
 
 int fault_fsync(int fd) {
-    return file_fails(EIO) ? -1 : fsync(fd);
+    // Some file systems cannot sync a directory; that a file is not on the disk matters.
+    struct stat status;
+    const bool directory = fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+    return (directory ? file_fails(EIO) : disk_fails(EIO)) ? -1 : fsync(fd);
 }
 
 int fault_fdatasync(int fd) {
-    return file_fails(EIO) ? -1 : fdatasync(fd);
+    return disk_fails(EIO) ? -1 : fdatasync(fd);
 }
 
 int fault_ftruncate(int fd, off_t size) {
-    return file_fails(ENOSPC) ? -1 : ftruncate(fd, size);
+    return disk_fails(ENOSPC) ? -1 : ftruncate(fd, size);
 }
 
 int fault_fstat(int fd, struct stat *status) {
@@ -289,11 +298,11 @@ int fault_mkostemp(char *path, int flags) {
 }
 
 int fault_rename(const char *from, const char *to) {
-    return file_fails(ENOSPC) ? -1 : rename(from, to);
+    return disk_fails(ENOSPC) ? -1 : rename(from, to);
 }
 
 int fault_renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags) {
-    return file_fails(ENOSPC) ? -1 : renameat2(from_directory, from, to_directory, to, flags);
+    return disk_fails(ENOSPC) ? -1 : renameat2(from_directory, from, to_directory, to, flags);
 }
 
 // ---- The loop -------------------------------------------------------------------------------
@@ -327,6 +336,7 @@ static int run_once(unsigned kinds, int nth, bool from_there_on, fault_body *bod
     const int failed = disarm();
     const char *when = from_there_on ? "from there on" : "once";
     if (failed == 0 && !succeeded) fail_msg("nothing failed, and yet: %s", err.text);
+    if (kinds == FAULT_DISK && failed > 0 && succeeded) fail_msg("fault %d, %s: passed for a success", nth, when);
     if (kinds == FAULT_SHORT && !succeeded) fail_msg("short transfer %d, %s: %s", nth, when, err.text);
     if (!succeeded && (err.code == LLM_OK || err.text[0] == '\0')) fail_msg("fault %d, %s: no sentence", nth, when);
     if (succeeded && err.code != LLM_OK) fail_msg("fault %d, %s: a success with a sentence: %s", nth, when, err.text);

@@ -12,8 +12,9 @@
 
 enum fault_kind {
     FAULT_MEMORY = 1, // allocations
-    FAULT_FILES = 2,  // system calls on files
-    FAULT_SHORT = 4,  // reads and writes that transfer one byte where more were asked for: no failure at all
+    FAULT_FILES = 2,  // opening, reading, mapping, directories
+    FAULT_DISK = 4,   // writing, syncing and renaming files: none of these may pass for a success
+    FAULT_SHORT = 8,  // reads and writes that transfer one byte where more were asked for: no failure at all
 };
 
 // The work under test. Returns false after filling in err. Must give back all it took.

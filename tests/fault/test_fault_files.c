@@ -54,8 +54,9 @@ static int count_entries(const char *path) {
 
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
-    strcpy(place->directory, "/tmp/my-llm-fault-XXXXXX");
-    if (place == NULL || mkdtemp(place->directory) == NULL) return -1;
+    if (place == NULL) return -1;
+    snprintf(place->directory, sizeof place->directory, "/tmp/my-llm-fault-XXXXXX");
+    if (mkdtemp(place->directory) == NULL) return -1;
     snprintf(place->path, sizeof place->path, "%s/target", place->directory);
     snprintf(place->inner, sizeof place->inner, "%s/contents", place->path);
     *state = place;
@@ -94,6 +95,7 @@ static void a_file_is_old_or_new(void **state) {
     put_file(place->path, old_text);
     fault_loop(FAULT_MEMORY, write_body, write_check, place);
     fault_loop(FAULT_FILES, write_body, write_check, place);
+    fault_loop(FAULT_DISK, write_body, write_check, place);
     fault_loop(FAULT_SHORT, write_body, write_check, place);
 }
 
@@ -136,6 +138,7 @@ static void a_directory_is_old_or_new(void **state) {
     put_file(place->inner, old_text);
     fault_loop(FAULT_MEMORY, directory_body, directory_check, place);
     fault_loop(FAULT_FILES, directory_body, directory_check, place);
+    fault_loop(FAULT_DISK, directory_body, directory_check, place);
     fault_loop(FAULT_SHORT, directory_body, directory_check, place);
 }
 
