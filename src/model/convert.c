@@ -217,12 +217,16 @@ static bool write_vocabulary(const struct conversion *conversion, const char *di
 
 static void give_notices(const struct conversion *conversion) {
     const struct llm_callbacks *callbacks = &conversion->options->callbacks;
-    if (conversion->n_nonfinite > 0) {
-        engine_notice(callbacks, "%lld weights of the source are NaN or infinite", (long long)conversion->n_nonfinite);
+    const long long nonfinite = conversion->n_nonfinite, overflowed = conversion->n_overflowed;
+    if (nonfinite > 0) {
+        engine_notice(callbacks, "%lld weight%s of the source %s NaN or infinite", nonfinite, nonfinite == 1 ? "" : "s",
+                      nonfinite == 1 ? "is" : "are");
     }
-    if (conversion->n_overflowed > 0) {
-        engine_notice(callbacks, "%lld weights are too large for F16 and became infinite; BF16 has their range",
-                      (long long)conversion->n_overflowed);
+    if (overflowed > 0) {
+        const bool is_f16 = conversion->options->dtype == LLM_F16;
+        engine_notice(callbacks, "%lld weight%s too large for %s and became infinite%s", overflowed,
+                      overflowed == 1 ? " is" : "s are", is_f16 ? "F16" : "BF16",
+                      is_f16 ? "; BF16 has their range" : "");
     }
 }
 
