@@ -241,7 +241,7 @@ char *config_json(const struct config *config, enum dtype dtype) {
     json_t *eos = config->eos < 0 ? json_null() : json_integer(config->eos);
     // bos_token_id: GPT-2 begins a text with the id that ends one. n_ctx is for readers of the older name.
     json_t *object =
-        json_pack("{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
+        json_pack("{s:s, s:[s], s:O, s:o, s:f, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
                   "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel",
                   "bos_token_id", eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type",
                   "gpt2", "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner,
