@@ -1,0 +1,584 @@
+// test_session.c: generation: what a session reuses, several samples at once, full contexts, reasons to stop,
+// callbacks, and that threads and kernels do not change a text.
+#include "base/utf8.h"
+#include "infer_fixture.h"
+
+// Generates from the reference's prompt; released by the caller.
+static struct llm_generation generate(struct llm_session *session, const int32_t *prompt, size_t n_prompt,
+                                      const struct llm_generate_options *options) {
+    struct llm_generation generation;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, prompt, n_prompt, options, NULL, NULL, &generation, &err), &err);
+    return generation;
+}
+
+static void assert_ids(const struct llm_sample *sample, const int32_t *ids, size_t n) {
+    assert_int_equal(sample->n_ids, n);
+    assert_memory_equal(sample->ids, ids, n * sizeof *ids);
+}
+
+// Sampling with much variety, so that a wrong draw shows.
+static struct llm_generate_options wild_options(int max_tokens) {
+    struct llm_generate_options options = greedy_options(max_tokens);
+    options.temperature = 5;
+    options.top_k = 0;
+    return options;
+}
+
+// ---- The KV cache ---------------------------------------------------------------------------
+
+static void what_a_prompt_shares_is_not_computed_again(void **state) {
+    (void)state;
+    struct reference reference = reference_read("prefix");
+    struct llm_engine *engine = fixture_engine("prefix", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    const struct llm_generate_options options = greedy_options(10);
+    static const struct {
+        int n_prompt; // of the reference's ids, which are also what greedy generation gives
+        int n_cached;
+    } steps[] = {
+        {N_PROMPT, 0},
+        {N_PROMPT, N_PROMPT - 1},       // the last token's logits are needed again
+        {N_PROMPT + 5, N_PROMPT + 4},   // into what was generated
+        {N_PROMPT + 20, N_PROMPT + 14}, // the newest token of a sample is not in the cache
+        {3, 2},
+        {N_PROMPT, 12}, // 3 prompt tokens and 9 generated ones were there
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct llm_generation generation = generate(session, reference.ids, (size_t)steps[i].n_prompt, &options);
+        assert_int_equal(generation.n_prompt, steps[i].n_prompt);
+        if (i != 5) assert_int_equal(generation.n_prompt_cached, steps[i].n_cached);
+        if (steps[i].n_prompt >= N_PROMPT) {
+            assert_ids(&generation.samples[0], reference.ids + steps[i].n_prompt, 10);
+        }
+        llm_generation_release(&generation);
+    }
+    // A prompt that differs in its first token shares nothing.
+    int32_t other[N_PROMPT];
+    memcpy(other, reference.ids, sizeof other);
+    other[0] = (other[0] + 1) % 100;
+    struct llm_generation generation = generate(session, other, N_PROMPT, &options);
+    assert_int_equal(generation.n_prompt_cached, 0);
+    llm_generation_release(&generation);
+    llm_session_free(session);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+static void logits_begin_a_timeline_anew(void **state) {
+    (void)state;
+    struct reference reference = reference_read("prefix");
+    struct llm_engine *engine = fixture_engine("prefix", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 2);
+    const struct llm_generate_options options = greedy_options(10);
+    struct llm_generation generation = generate(session, reference.ids, N_PROMPT, &options);
+    llm_generation_release(&generation);
+    const size_t width = (size_t)reference.vocab_size;
+    float *logits = malloc(20 * width * sizeof *logits);
+    struct llm_error err = {0};
+    check(llm_session_logits(session, reference.ids, 20, logits, &err), &err);
+    assert_true(largest_difference(logits, reference.logits, 20 * width) <= 1e-4f * reference.max_abs);
+    check(llm_session_logits(session, reference.ids, 0, logits, &err), &err);
+    // Both slots still know what they hold.
+    generation = generate(session, reference.ids, N_PROMPT, &options);
+    assert_ids(&generation.samples[0], reference.ids + N_PROMPT, 10);
+    assert_ids(&generation.samples[1], reference.ids + N_PROMPT, 10);
+    llm_generation_release(&generation);
+    free(logits);
+    llm_session_free(session);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+// ---- Several samples ------------------------------------------------------------------------
+
+static void a_sample_does_not_depend_on_the_others(void **state) {
+    (void)state;
+    struct reference reference = reference_read("untied");
+    struct llm_engine *engine = fixture_engine("untied", NULL, 1);
+    const struct llm_generate_options options = wild_options(100); // across a context shift
+    struct llm_session *alone = fixture_session(engine, 1);
+    struct llm_session *together = fixture_session(engine, 5);
+    struct llm_generation one = generate(alone, reference.ids, N_PROMPT, &options);
+    struct llm_generation five = generate(together, reference.ids, N_PROMPT, &options);
+    assert_int_equal(five.n_samples, 5);
+    assert_int_equal(five.n_generated, 500);
+    assert_ids(&five.samples[0], one.samples[0].ids, one.samples[0].n_ids);
+    for (int s = 1; s < 5; s++) {
+        assert_memory_not_equal(five.samples[s].ids, five.samples[s - 1].ids, 100 * sizeof(int32_t));
+    }
+    llm_generation_release(&one);
+    // A second call with the same prompt gives the same, from the cache.
+    struct llm_generation again = generate(together, reference.ids, N_PROMPT, &options);
+    for (int s = 0; s < 5; s++) assert_ids(&again.samples[s], five.samples[s].ids, 100);
+    llm_generation_release(&again);
+    llm_generation_release(&five);
+    llm_session_free(alone);
+    llm_session_free(together);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+static void samples_end_each_in_their_own_time(void **state) {
+    (void)state;
+    // End-of-text is 100; at this temperature about one token in a hundred is.
+    struct reference reference = reference_read("untied");
+    struct llm_engine *engine = fixture_engine("untied", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 16);
+    struct llm_generate_options options = wild_options(60);
+    options.temperature = 100;
+    struct llm_generation endless = generate(session, reference.ids, N_PROMPT, &options);
+    options.ignore_eos = false;
+    struct llm_generation ended = generate(session, reference.ids, N_PROMPT, &options);
+    int n_ended = 0;
+    for (int s = 0; s < 16; s++) {
+        size_t n = 0;
+        while (n < 60 && endless.samples[s].ids[n] != 100) n++;
+        assert_ids(&ended.samples[s], endless.samples[s].ids, n);
+        assert_int_equal(ended.samples[s].finish, n < 60 ? LLM_FINISH_EOS : LLM_FINISH_LENGTH);
+        n_ended += n < 60;
+    }
+    assert_in_range(n_ended, 2, 15);
+    llm_generation_release(&endless);
+    llm_generation_release(&ended);
+    llm_session_free(session);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+static void threads_do_not_change_a_text(void **state) {
+    (void)state;
+    struct reference reference = reference_read("distil");
+    const struct llm_generate_options options = wild_options(150);
+    struct llm_generation first = {0};
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct llm_engine *engine = fixture_engine("distil", NULL, n_threads);
+        struct llm_session *session = fixture_session(engine, 3);
+        struct llm_generation generation = generate(session, reference.ids, N_PROMPT, &options);
+        if (n_threads == 1) {
+            first = generation;
+        } else {
+            for (int s = 0; s < 3; s++) assert_ids(&generation.samples[s], first.samples[s].ids, 150);
+            llm_generation_release(&generation);
+        }
+        llm_session_free(session);
+        llm_engine_free(engine);
+    }
+    llm_generation_release(&first);
+    free(reference.logits);
+}
+
+// ---- Full contexts --------------------------------------------------------------------------
+
+struct shift_case {
+    char name[32];
+    int n_prompt, n_new;
+    int32_t prompt[64];
+    int32_t new[200];
+};
+
+static bool read_shift_case(FILE *file, struct shift_case *shift) {
+    double margin;
+    if (fscanf(file, "%31s %d %d", shift->name, &shift->n_prompt, &shift->n_new) != 3) return false;
+    assert_in_range(shift->n_prompt, 1, 64);
+    assert_in_range(shift->n_new, 1, 200);
+    read_ids(file, shift->prompt, shift->n_prompt);
+    read_ids(file, shift->new, shift->n_new);
+    assert_int_equal(fscanf(file, "%lf", &margin), 1);
+    return true;
+}
+
+static void a_full_context_goes_on_as_recomputing_its_newest_half_does(void **state) {
+    (void)state;
+    const char *levels[OPS_LEVELS];
+    const int n_levels = available_levels(levels);
+    FILE *file = fixture_open("infer", "shift", ".txt");
+    struct shift_case shift;
+    int n_cases = 0;
+    for (; read_shift_case(file, &shift); n_cases++) {
+        for (int l = 0; l < n_levels; l++) {
+            struct llm_engine *engine = fixture_engine(shift.name, levels[l], 0);
+            struct llm_session *session = fixture_session(engine, 2);
+            const struct llm_generate_options options = greedy_options(shift.n_new);
+            struct llm_generation generation = generate(session, shift.prompt, (size_t)shift.n_prompt, &options);
+            for (int s = 0; s < 2; s++) assert_ids(&generation.samples[s], shift.new, (size_t)shift.n_new);
+            llm_generation_release(&generation);
+            llm_session_free(session);
+            llm_engine_free(engine);
+        }
+    }
+    fclose(file);
+    assert_int_equal(n_cases, 4);
+}
+
+static void without_shift_a_full_context_ends_the_text(void **state) {
+    (void)state;
+    struct reference reference = reference_read("prefix");
+    struct llm_engine *engine = fixture_engine("prefix", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 2);
+    struct llm_generate_options options = greedy_options(1000);
+    options.shift = false;
+    // 64 places: the prompt and 40 tokens; the last token that can be predicted is the 41st.
+    struct llm_generation generation = generate(session, reference.ids, N_PROMPT, &options);
+    assert_int_equal(generation.samples[1].finish, LLM_FINISH_CONTEXT);
+    assert_int_equal(generation.samples[1].n_ids, N_GREEDY + 1);
+    assert_memory_equal(generation.samples[1].ids, reference.ids + N_PROMPT, N_GREEDY * sizeof(int32_t));
+    llm_generation_release(&generation);
+    generation = generate(session, reference.ids, N_REFERENCE, &options);
+    assert_int_equal(generation.samples[0].finish, LLM_FINISH_CONTEXT);
+    assert_int_equal(generation.samples[0].n_ids, 1);
+    llm_generation_release(&generation);
+    options.max_tokens = N_GREEDY; // reached first
+    generation = generate(session, reference.ids, N_PROMPT, &options);
+    assert_int_equal(generation.samples[0].finish, LLM_FINISH_LENGTH);
+    llm_generation_release(&generation);
+    llm_session_free(session);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+static void keep_notice(void *user, const char *sentence) {
+    snprintf(user, 200, "%s", sentence);
+}
+
+static void a_prompt_longer_than_the_context_keeps_its_newest_part(void **state) {
+    (void)state;
+    char path[512];
+    char notice[200] = "";
+    snprintf(path, sizeof path, "%s/tests/fixtures/models/prefix", MY_LLM_SOURCE_DIR);
+    struct llm_error err = {0};
+    struct llm_engine_options opening;
+    llm_engine_options_init(&opening);
+    opening.callbacks.notice = keep_notice;
+    opening.callbacks.user = notice;
+    struct llm_engine *engine = llm_engine_open(path, &opening, &err);
+    assert_non_null(engine);
+    struct llm_session *session = fixture_session(engine, 1);
+    int32_t prompt[150];
+    for (int i = 0; i < 150; i++) prompt[i] = i * 37 % 101;
+    struct llm_generate_options options = greedy_options(20);
+    struct llm_generation whole = generate(session, prompt, 150, &options);
+    assert_string_equal(notice, "the prompt has 150 tokens and the model's context holds 64: its newest part is used");
+    struct llm_generation newest = generate(session, prompt + 86, 64, &options);
+    assert_int_equal(whole.n_prompt, 64);
+    assert_ids(&whole.samples[0], newest.samples[0].ids, 20);
+    llm_generation_release(&whole);
+    llm_generation_release(&newest);
+    options.shift = false;
+    assert_false(llm_session_generate(session, prompt, 150, &options, NULL, NULL, NULL, &err));
+    assert_string_equal(err.text, "the prompt has 150 tokens and the model's context holds 64");
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+// ---- Text -----------------------------------------------------------------------------------
+
+// Joins the pieces of each sample and remembers what was odd about them.
+struct listener {
+    char text[4][4000];
+    size_t size[4];
+    int n_tokens[4];
+    int stop_after;     // tokens of all samples; 0: never
+    bool ends[4][4000]; // a piece ended here
+};
+
+static bool listen(void *user, const struct llm_piece *piece) {
+    struct listener *listener = user;
+    assert_in_range(piece->sample, 0, 3);
+    assert_true(listener->size[piece->sample] + piece->size < sizeof listener->text[0]);
+    memcpy(listener->text[piece->sample] + listener->size[piece->sample], piece->text, piece->size);
+    listener->size[piece->sample] += piece->size;
+    listener->ends[piece->sample][listener->size[piece->sample]] = true;
+    if (piece->id >= 0) listener->n_tokens[piece->sample]++;
+    int total = 0;
+    for (int s = 0; s < 4; s++) total += listener->n_tokens[s];
+    return listener->stop_after == 0 || total < listener->stop_after;
+}
+
+static void pieces_join_to_the_text_and_are_whole_characters(void **state) {
+    (void)state;
+    // Random ids of a vocabulary that has all 256 bytes: broken and whole characters of every length.
+    struct llm_engine *engine = fixture_engine("text", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 4);
+    struct llm_generate_options options = wild_options(300);
+    options.temperature = 1000;
+    static struct listener listener;
+    struct llm_generation generation;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, (int32_t[]){1}, 1, &options, listen, &listener, &generation, &err), &err);
+    for (int s = 0; s < 4; s++) {
+        const struct llm_sample *sample = &generation.samples[s];
+        for (size_t at = 0; at < sample->size;) { // no piece ends within a character
+            int32_t code;
+            const size_t length = utf8_decode(sample->text + at, sample->size - at, &code);
+            for (size_t i = 1; i < length; i++) assert_false(listener.ends[s][at + i]);
+            at += length;
+        }
+        char *decoded;
+        size_t size;
+        assert_int_equal(listener.n_tokens[s], 300);
+        assert_int_equal(sample->size, listener.size[s]);
+        assert_memory_equal(sample->text, listener.text[s], sample->size);
+        assert_int_equal(sample->text[sample->size], 0);
+        check(llm_tokenizer_decode(llm_engine_tokenizer(engine), sample->ids, sample->n_ids, &decoded, &size, &err),
+              &err);
+        assert_int_equal(utf8_complete(decoded, size), sample->size); // less an unfinished character at the end
+        assert_memory_equal(decoded, sample->text, sample->size);
+        llm_free(decoded);
+    }
+    llm_generation_release(&generation);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void stop_texts_end_samples(void **state) {
+    (void)state;
+    struct llm_engine *engine = fixture_engine("text", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    const struct llm_tokenizer *tokenizer = llm_engine_tokenizer(engine);
+    struct llm_generate_options options = greedy_options(60);
+    struct llm_generation whole = generate(session, (int32_t[]){1, 2}, 2, &options);
+    const struct llm_sample *all = &whole.samples[0];
+    assert_true(all->size > 40);
+    // Every stretch of the text is a stop text in turn, wherever tokens begin and end.
+    for (size_t at = 1; at + 4 < all->size; at++) {
+        char stop[5] = {0};
+        memcpy(stop, all->text + at, 4);
+        if (memchr(stop, 0, 4) != NULL) continue;
+        const char *stops[] = {"never to be seen", stop};
+        const size_t expected = (size_t)((char *)memmem(all->text, all->size, stop, 4) - all->text);
+        options.stops = stops;
+        options.n_stops = 2;
+        static struct listener listener;
+        memset(&listener, 0, sizeof listener);
+        struct llm_generation generation;
+        struct llm_error err = {0};
+        check(llm_session_generate(session, (int32_t[]){1, 2}, 2, &options, listen, &listener, &generation, &err),
+              &err);
+        const struct llm_sample *sample = &generation.samples[0];
+        assert_int_equal(sample->finish, LLM_FINISH_STOP);
+        assert_int_equal(sample->size, utf8_complete(all->text, expected));
+        assert_memory_equal(sample->text, all->text, sample->size);
+        assert_int_equal(listener.size[0], sample->size);
+        // The ids reach to the end of the text and not a token further.
+        size_t covered = 0;
+        size_t size = 0;
+        for (size_t i = 0; i < sample->n_ids; i++) {
+            assert_true(covered < expected);
+            assert_non_null(llm_tokenizer_token(tokenizer, sample->ids[i], &size));
+            covered += size;
+        }
+        assert_true(covered >= sample->size);
+        assert_memory_equal(sample->ids, all->ids, sample->n_ids * sizeof(int32_t));
+        llm_generation_release(&generation);
+    }
+    llm_generation_release(&whole);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void what_was_held_back_is_shown_when_the_model_ends_the_text(void **state) {
+    (void)state;
+    // A stop text that begins with every byte holds everything back until the end-of-text token comes.
+    struct llm_engine *engine = fixture_engine("text", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    struct llm_generate_options options = wild_options(2000);
+    options.temperature = 1000;
+    options.ignore_eos = false;
+    struct llm_generation plain = generate(session, (int32_t[]){1}, 1, &options);
+    assert_int_equal(plain.samples[0].finish, LLM_FINISH_EOS);
+    char stop[2] = {plain.samples[0].text[plain.samples[0].size - 1], 0};
+    char longer[4] = {stop[0], stop[0], stop[0], 0};
+    const char *stops[] = {longer};
+    options.stops = stops;
+    options.n_stops = 1;
+    static struct listener listener;
+    memset(&listener, 0, sizeof listener);
+    struct llm_generation held;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, (int32_t[]){1}, 1, &options, listen, &listener, &held, &err), &err);
+    assert_int_equal(held.samples[0].finish, LLM_FINISH_EOS);
+    assert_int_equal(held.samples[0].size, plain.samples[0].size);
+    assert_int_equal(listener.size[0], plain.samples[0].size);
+    assert_memory_equal(listener.text[0], plain.samples[0].text, plain.samples[0].size);
+    llm_generation_release(&plain);
+    llm_generation_release(&held);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void a_callback_may_end_the_generation(void **state) {
+    (void)state;
+    struct llm_engine *engine = fixture_engine("text", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 3);
+    const struct llm_generate_options options = greedy_options(60);
+    static struct listener listener;
+    memset(&listener, 0, sizeof listener);
+    listener.stop_after = 8; // in the middle of the third round
+    struct llm_generation generation;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, (int32_t[]){1, 2}, 2, &options, listen, &listener, &generation, &err), &err);
+    static const size_t expected[] = {3, 3, 2};
+    for (int s = 0; s < 3; s++) {
+        assert_int_equal(generation.samples[s].finish, LLM_FINISH_CANCELLED);
+        assert_int_equal(generation.samples[s].n_ids, expected[s]);
+        assert_int_equal(generation.samples[s].size, listener.size[s]);
+    }
+    llm_generation_release(&generation);
+    // And the session is as good as before.
+    struct llm_generation after = generate(session, (int32_t[]){1, 2}, 2, &options);
+    struct llm_session *fresh = fixture_session(engine, 1);
+    struct llm_generation expected_after = generate(fresh, (int32_t[]){1, 2}, 2, &options);
+    for (int s = 0; s < 3; s++) assert_ids(&after.samples[s], expected_after.samples[0].ids, 60);
+    llm_generation_release(&after);
+    llm_generation_release(&expected_after);
+    llm_session_free(fresh);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+// Checks what comes with each token of greedy generation.
+static bool check_logprobs(void *user, const struct llm_piece *piece) {
+    const struct reference *reference = user;
+    static int row;
+    assert_int_equal(piece->n_top, 3);
+    assert_int_equal(piece->top[0].id, piece->id); // greedy takes the likeliest
+    assert_true(piece->top[0].logprob == piece->logprob);
+    assert_true(piece->top[0].logprob >= piece->top[1].logprob && piece->top[1].logprob >= piece->top[2].logprob);
+    const float *logits = reference->logits + (size_t)(N_PROMPT - 1 + row++) * (size_t)reference->vocab_size;
+    double sum = 0;
+    for (int v = 0; v < reference->vocab_size; v++) sum += exp((double)logits[v]);
+    for (int i = 0; i < 3; i++) {
+        const double expected = (double)logits[piece->top[i].id] - log(sum);
+        assert_true(fabs((double)piece->top[i].logprob - expected) <= 2e-4 * (double)reference->max_abs);
+    }
+    return true;
+}
+
+static void logprobs_are_those_of_the_model(void **state) {
+    (void)state;
+    struct reference reference = reference_read("prefix");
+    struct llm_engine *engine = fixture_engine("prefix", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    struct llm_generate_options options = greedy_options(N_GREEDY);
+    options.n_logprobs = 3;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, reference.ids, N_PROMPT, &options, check_logprobs, &reference, NULL, &err),
+          &err);
+    llm_session_free(session);
+    llm_engine_free(engine);
+    free(reference.logits);
+}
+
+// ---- Edges ----------------------------------------------------------------------------------
+
+static void an_empty_prompt_means_end_of_text(void **state) {
+    (void)state;
+    struct llm_engine *engine = fixture_engine("untied", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    const struct llm_generate_options options = greedy_options(10);
+    struct llm_generation empty = generate(session, NULL, 0, &options);
+    struct llm_generation eot = generate(session, (int32_t[]){100}, 1, &options);
+    assert_int_equal(empty.n_prompt, 1);
+    assert_ids(&empty.samples[0], eot.samples[0].ids, 10);
+    llm_generation_release(&empty);
+    llm_generation_release(&eot);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void no_tokens_may_be_asked_for(void **state) {
+    (void)state;
+    struct llm_engine *engine = fixture_engine("text", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 2);
+    const struct llm_generate_options options = greedy_options(0);
+    struct llm_generation generation = generate(session, (int32_t[]){5}, 1, &options);
+    assert_int_equal(generation.samples[1].n_ids, 0);
+    assert_int_equal(generation.samples[1].finish, LLM_FINISH_LENGTH);
+    assert_string_equal(generation.samples[1].text, "");
+    llm_generation_release(&generation);
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void check_refused(struct llm_session *session, const int32_t *prompt, size_t n,
+                          const struct llm_generate_options *options, const char *sentence) {
+    struct llm_error err = {0};
+    struct llm_generation generation;
+    assert_false(llm_session_generate(session, prompt, n, options, NULL, NULL, &generation, &err));
+    assert_string_equal(err.text, sentence);
+    assert_null(generation.samples);
+}
+
+static void what_makes_no_sense_is_refused(void **state) {
+    (void)state;
+    struct llm_engine *engine = fixture_engine("prefix", NULL, 1);
+    struct llm_session *session = fixture_session(engine, 1);
+    struct llm_generate_options options = greedy_options(5);
+    check_refused(session, (int32_t[]){1, 101}, 2, &options,
+                  "id 101 at place 1 of the prompt is not one of the model's, 0 to 100");
+    check_refused(session, (int32_t[]){-1}, 1, &options,
+                  "id -1 at place 0 of the prompt is not one of the model's, 0 to 100");
+    // The fixture's config names GPT-2's 50256 as end-of-text, which is none of its 101 ids.
+    check_refused(session, NULL, 0, &options,
+                  "the prompt is empty, and the model has no end-of-text token to begin with");
+    const char *stops[] = {"x"};
+    options.stops = stops;
+    options.n_stops = 1;
+    check_refused(session, (int32_t[]){1}, 1, &options,
+                  "stop texts need a vocabulary, and this model has none: only ids can be generated");
+    options = greedy_options(-1);
+    check_refused(session, (int32_t[]){1}, 1, &options, "max_tokens is -1, 0 or more was expected");
+    float logits[1];
+    static const int32_t ids[65];
+    struct llm_error err = {0};
+    assert_false(llm_session_logits(session, ids, 65, logits, &err));
+    assert_string_equal(err.text, "65 tokens are more than the model's context of 64");
+    err = (struct llm_error){0};
+    assert_null(llm_session_new(engine, 0, &err));
+    assert_string_equal(err.text, "a session of 0 sequences was asked for, 1 to 4096 are possible");
+    llm_session_free(session);
+    llm_engine_free(engine);
+
+    engine = fixture_engine("text", NULL, 1);
+    session = fixture_session(engine, 1);
+    options = greedy_options(5);
+    stops[0] = "";
+    options.stops = stops;
+    options.n_stops = 1;
+    check_refused(session, (int32_t[]){1}, 1, &options, "a stop text is empty");
+    llm_session_free(session);
+    llm_engine_free(engine);
+}
+
+static void finishes_have_names(void **state) {
+    (void)state;
+    assert_string_equal(llm_finish_name(LLM_FINISH_LENGTH), "length");
+    assert_string_equal(llm_finish_name(LLM_FINISH_EOS), "eos");
+    assert_string_equal(llm_finish_name(LLM_FINISH_STOP), "stop");
+    assert_string_equal(llm_finish_name(LLM_FINISH_CONTEXT), "context");
+    assert_string_equal(llm_finish_name(LLM_FINISH_CANCELLED), "cancelled");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_prompt_shares_is_not_computed_again),
+        cmocka_unit_test(logits_begin_a_timeline_anew),
+        cmocka_unit_test(a_sample_does_not_depend_on_the_others),
+        cmocka_unit_test(samples_end_each_in_their_own_time),
+        cmocka_unit_test(threads_do_not_change_a_text),
+        cmocka_unit_test(a_full_context_goes_on_as_recomputing_its_newest_half_does),
+        cmocka_unit_test(without_shift_a_full_context_ends_the_text),
+        cmocka_unit_test(a_prompt_longer_than_the_context_keeps_its_newest_part),
+        cmocka_unit_test(pieces_join_to_the_text_and_are_whole_characters),
+        cmocka_unit_test(stop_texts_end_samples),
+        cmocka_unit_test(what_was_held_back_is_shown_when_the_model_ends_the_text),
+        cmocka_unit_test(a_callback_may_end_the_generation),
+        cmocka_unit_test(logprobs_are_those_of_the_model),
+        cmocka_unit_test(an_empty_prompt_means_end_of_text),
+        cmocka_unit_test(no_tokens_may_be_asked_for),
+        cmocka_unit_test(what_makes_no_sense_is_refused),
+        cmocka_unit_test(finishes_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
