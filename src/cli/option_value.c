@@ -18,15 +18,22 @@
 size_t option_type_size(enum option_type type) {
     switch (type) {
     case OPTION_FLAG:
-    case OPTION_NO_FLAG: return sizeof(bool);
+    case OPTION_NO_FLAG:
+        return sizeof(bool);
     case OPTION_INT:
-    case OPTION_CHOICE: return sizeof(int);
+    case OPTION_CHOICE:
+        return sizeof(int);
     case OPTION_INT64:
-    case OPTION_SIZE: return sizeof(int64_t);
-    case OPTION_UINT64: return sizeof(uint64_t);
-    case OPTION_FLOAT: return sizeof(float);
-    case OPTION_STRING: return sizeof(const char *);
-    case OPTION_STRINGS: return sizeof(struct strings);
+    case OPTION_SIZE:
+        return sizeof(int64_t);
+    case OPTION_UINT64:
+        return sizeof(uint64_t);
+    case OPTION_FLOAT:
+        return sizeof(float);
+    case OPTION_STRING:
+        return sizeof(const char *);
+    case OPTION_STRINGS:
+        return sizeof(struct strings);
     }
     return sizeof(max_align_t);
 }

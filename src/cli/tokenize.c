@@ -219,10 +219,8 @@ static bool decode_words(const struct llm_tokenizer *tokenizer, const struct inp
         if (at > begin) {
             const int64_t id = read_decimal(input->bytes + begin, at - begin);
             if (id < 0) {
-                return error_set(err, LLM_ERROR_FORMAT,
-                                 "at byte %llu: \"%.*s\" is not an id; decimal numbers were expected",
-                                 (unsigned long long)(offset + begin), (int)(at - begin < 20 ? at - begin : 20),
-                                 input->bytes + begin);
+                return error_set(err, LLM_ERROR_FORMAT, "at byte %llu: decimal ids with spaces between were expected",
+                                 (unsigned long long)(offset + begin));
             }
             if (!write_token(tokenizer, id, err)) return false;
         }

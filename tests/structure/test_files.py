@@ -82,7 +82,7 @@ def test_no_large_file_is_in_the_checkout(source, tracked):
 
 def test_every_command_has_its_row(source):
     """A command that is written is in the table."""
-    rows = set(re.findall(r"^    &command_(\w+),", (source / "src/cli/commands.c").read_text(), re.MULTILINE))
+    rows = set(re.findall(r"&command_(\w+)\b", (source / "src/cli/commands.c").read_text()))
     written = set()
     for path in (source / "src/cli").glob("*.c"):
         written |= set(re.findall(r"^const struct command command_(\w+) = ", path.read_text(), re.MULTILINE))
