@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/str.h"
 
 json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
@@ -19,6 +20,7 @@ json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
         if (json_error_code(&error) == json_error_out_of_memory) {
             error_memory(err, "JSON");
         } else {
+            str_clean(error.text); // it may quote half a character
             error_set(err, LLM_ERROR_FORMAT, "not valid JSON: line %d, column %d: %s", error.line, error.column,
                       error.text);
         }
@@ -39,7 +41,10 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
 // "<key> is <value>, <expected> was expected"; a long value is cut.
 static bool json_wrong(const char *key, const json_t *value, const char *expected, struct llm_error *err) {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    error_set(err, LLM_ERROR_FORMAT, "%s is %.60s%s, %s was expected", key, text != NULL ? text : "?",
+    char cut[61] = "?";
+    if (text != NULL) snprintf(cut, sizeof cut, "%s", text);
+    str_clean(cut);
+    error_set(err, LLM_ERROR_FORMAT, "%s is %s%s, %s was expected", key, cut,
               text != NULL && strlen(text) > 60 ? "..." : "", expected);
     free(text);
     return false;
