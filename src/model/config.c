@@ -249,7 +249,7 @@ char *config_json(const struct config *config, enum dtype dtype) {
                   config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
                   config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
     if (object == NULL) return NULL;
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     char *line = NULL;
     if (text == NULL || asprintf(&line, "%s\n", text) < 0) line = NULL;
