@@ -52,6 +52,10 @@ void file_writer_abort(struct file_writer *writer);
 // The three steps above for a file that is already in memory.
 bool file_write(const char *path, const void *bytes, size_t size, struct llm_error *err);
 
+// Writes a file in place and fsyncs it: for a name that does not count yet, before file_rename(), where a
+// lock keeps others away and what a killed process left shall be overwritten rather than pile up.
+bool file_create(const char *path, const void *bytes, size_t size, struct llm_error *err);
+
 // Writes a directory as a whole: files go into directory_writer_path(); commit makes it the target
 // (an existing target is exchanged in one step and removed afterwards, only if `replace` was given).
 struct directory_writer;

@@ -99,8 +99,8 @@ static size_t piece_end(const uint8_t *text, size_t size, size_t at) {
     return end == size || last == at ? end : last;
 }
 
-// White space never continues a piece that began with something else, and what stands before it cannot look past it. Only
-// ASCII counts here, so that no character is cut; nor can <|endoftext|> be, which holds no white space.
+// White space never continues a piece that began with something else, and what stands before it cannot look past it.
+// Only ASCII counts here, so that no character is cut; nor can <|endoftext|> be, which holds no white space.
 size_t llm_tokenizer_cut(const char *text, size_t size) {
     const uint8_t *bytes = (const uint8_t *)text;
     for (size_t at = size; at-- > 1;) {
