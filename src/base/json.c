@@ -38,9 +38,21 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
     return value;
 }
 
+char *json_dump(const json_t *value, size_t flags) {
+    // json_dumpb() writes into memory that is there already, so that nothing can fail on the way.
+    const size_t size = json_dumpb(value, NULL, 0, flags);
+    char *text = size > 0 ? malloc(size + 1) : NULL;
+    if (text == NULL || json_dumpb(value, text, size, flags) != size) {
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
+}
+
 // "<key> is <value>, <expected> was expected"; a long value is cut.
 static bool json_wrong(const char *key, const json_t *value, const char *expected, struct llm_error *err) {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT);
     char cut[61] = "?";
     if (text != NULL) snprintf(cut, sizeof cut, "%s", text);
     str_clean(cut);
