@@ -70,7 +70,8 @@ static const void *weight_row(const struct product *p, int row) {
     return (const char *)p->weight + (size_t)(row * p->weight_stride) * bytes;
 }
 
-// sums[row][c - first] += sum over j < n_streams of x[row][k + j] * W[k + j][c], for first <= c < last.
+// sums[row][c - first] += sum over j < n_streams of x[row][k + j] * W[k + j][c], for first <= c < last. The group is
+// summed up first: the long sum then rounds n_in / STREAMS times.
 INLINE void add_streams(const struct product *p, enum dtype dtype, int n_rows, int n_streams, float *sums, int width,
                         int k, int first, int last) {
     const void *w[STREAMS];
@@ -82,17 +83,17 @@ INLINE void add_streams(const struct product *p, enum dtype dtype, int n_rows, i
         for (int row = 0; row < n_rows; row++) {
             const float *x = p->x + (int64_t)row * p->n_in + k;
             float *sum = sums + row * width + (c - first);
-            vf y = vf_load(sum);
-            for (int j = 0; j < n_streams; j++) y += vf_splat(x[j]) * weights[j];
-            vf_store(sum, y);
+            vf group = vf_splat(x[0]) * weights[0];
+            for (int j = 1; j < n_streams; j++) group += vf_splat(x[j]) * weights[j];
+            vf_store(sum, vf_load(sum) + group);
         }
     }
     for (; c < last; c++) {
         for (int row = 0; row < n_rows; row++) {
             const float *x = p->x + (int64_t)row * p->n_in + k;
-            float y = sums[row * width + (c - first)];
-            for (int j = 0; j < n_streams; j++) y += x[j] * f_widen(w[j], dtype, (size_t)c);
-            sums[row * width + (c - first)] = y;
+            float group = 0;
+            for (int j = 0; j < n_streams; j++) group += x[j] * f_widen(w[j], dtype, (size_t)c);
+            sums[row * width + (c - first)] += group;
         }
     }
 }
