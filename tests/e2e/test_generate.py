@@ -90,9 +90,9 @@ def test_long_prompt_keeps_its_newest_part_and_says_so(my_llm, bundled):
 
 
 def test_text_goes_on_past_the_context(my_llm, bundled):
-    args = ["generate", "-m", "bundled", "--json", "--ignore-eos", "-n", "600", "Once"]
+    args = ["generate", "-m", "bundled", "--json", "--ignore-eos", "-n", "300", "-t", "1", "Once"]
     sample = json.loads(my_llm(*args, env=bundled).out)["samples"][0]
-    assert len(sample["ids"]) == 600 and sample["finish"] == "length"
+    assert len(sample["ids"]) == 300 and sample["finish"] == "length"
     stopped = json.loads(my_llm(*args, "--no-shift", env=bundled).out)["samples"][0]
     assert stopped["finish"] == "context" and 200 < len(stopped["ids"]) <= 256
     assert sample["ids"][: len(stopped["ids"])] == stopped["ids"]
@@ -216,10 +216,10 @@ def test_json_has_text_ids_finish_timings_and_logprobs(my_llm, bundled):
 def test_text_that_is_no_utf8_stays_valid_json(my_llm, models):
     # The tiny model's ids are random bytes.
     args = ["generate", "-m", models / "text", "--temperature", "1000", "--top-k", "0", "-n", "200", "--ignore-eos"]
-    result = my_llm(*args, "--json", "--logprobs", "1", b"\xff\xe2")
+    result = my_llm(*args, "--json", "--logprobs", "1", "-", input=b"\xff\xe2")
     answer = json.loads(result.raw.decode())  # strict
     assert answer["prompt"] == "\ufffd\ufffd" and "\ufffd" in answer["samples"][0]["text"]
-    assert my_llm(*args, b"\xff\xe2").raw.startswith(b"\xff\xe2")
+    assert my_llm(*args, "-", input=b"\xff\xe2").raw.startswith(b"\xff\xe2")
 
 
 # ---- What goes wrong -------------------------------------------------------------------------
