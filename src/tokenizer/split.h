@@ -1,0 +1,46 @@
+// split.h: GPT-2's pre-split: where a text is cut into pieces before any merging.
+//
+// The rule, as GPT-2 wrote it down, first alternative that matches at a position wins:
+//
+//     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+//
+// Only lower-case contractions; letters, numbers and white space are Unicode's (16.0, as in tiktoken 0.14.0, see
+// tools/make_unicode_classes.py). The pattern is written out by hand in split.c: no regex engine, one pass, and no
+// step looks back further than the present run of characters.
+//
+// Text need not be UTF-8: a byte that begins no valid character counts as a symbol of one byte (neither letter, number
+// nor white space: the class of U+FFFD, which is what a decoder would put in its place), so it joins a run of symbols
+// around it and every byte lands in exactly one piece.
+#ifndef TOKENIZER_SPLIT_H
+#define TOKENIZER_SPLIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum char_class {
+    CHAR_OTHER,
+    CHAR_LETTER,
+    CHAR_NUMBER,
+    CHAR_SPACE,
+};
+
+// Class of the character at `text` [size > 0]; *length gets its bytes (1 for an invalid byte).
+enum char_class split_class(const uint8_t *text, size_t size, size_t *length);
+
+// A text being split. Set text and size, and at = 0.
+struct splitter {
+    const uint8_t *text; // [size]
+    size_t size;
+    size_t at; // where the next piece begins
+};
+
+// Writes where the next pieces end, at most `max` of them, into ends; returns how many: 0 at the end of the text.
+// Pieces lie side by side: each begins where the one before ends.
+size_t split_next(struct splitter *splitter, size_t *ends, size_t max);
+
+// unicode_classes.c: two bits a code point, 128 code points a block.
+extern const uint32_t unicode_index_size;
+extern const uint8_t unicode_index[];
+extern const uint8_t unicode_blocks[][32];
+
+#endif
