@@ -172,6 +172,11 @@ LLM_API int32_t llm_tokenizer_eot(const struct llm_tokenizer *tokenizer);
 LLM_API bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *text, size_t size,
                                   bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err);
 
+// Where a long text may be cut into parts that are encoded one after another: the ids of the first llm_tokenizer_cut()
+// bytes followed by the ids of the rest (with whatever comes behind it) are the ids of the whole. It is the last place
+// in text [size] where white space follows something else; 0 when there is none.
+LLM_API size_t llm_tokenizer_cut(const char *text, size_t size);
+
 // The bytes of one id, not NUL-terminated; *size receives their number. NULL when there is no such id.
 LLM_API const char *llm_tokenizer_token(const struct llm_tokenizer *tokenizer, int32_t id, size_t *size);
 
@@ -300,7 +305,8 @@ struct llm_download_item {
     const char *name;        // "gpt2"
     const char *description; // "GPT-2 124M, OpenAI's TensorFlow checkpoint"
     const char *licence;
-    int64_t size; // bytes in all
+    int64_t size;     // bytes in all
+    bool approximate; // the size is an estimate
 };
 
 // Everything llm_download knows; *n_items entries, static.
@@ -309,6 +315,7 @@ LLM_API const struct llm_download_item *llm_download_items(int *n_items);
 struct llm_download_options {
     const char *from; // replaces the origin: http://, https:// or file:// URL; NULL: MY_LLM_MIRROR, else the origin
     bool force;       // fetch again what is there
+    int timeout;      // seconds without data after which a transfer is given up (60)
     struct llm_callbacks callbacks;
 };
 

@@ -100,6 +100,12 @@ static void parent_sync(const char *path) {
     free(parent);
 }
 
+bool file_rename(const char *from, const char *path, struct llm_error *err) {
+    if (rename(from, path) != 0) return error_errno(err, "%s: cannot put the finished file in place", path);
+    parent_sync(path);
+    return true;
+}
+
 // ---- Mapping and reading --------------------------------------------------------------------
 
 // Opens a regular file for reading; returns the descriptor or -1.
@@ -260,14 +266,8 @@ bool file_writer_commit(struct file_writer *writer, struct llm_error *err) {
     const int closed = close(writer->fd);
     writer->fd = -1;
     if (ok && closed != 0) ok = error_errno(err, "%s: cannot write", writer->path);
-    if (ok && rename(writer->temporary, writer->path) != 0) {
-        ok = error_errno(err, "%s: cannot put the finished file in place", writer->path);
-    }
-    if (ok) {
-        parent_sync(writer->path);
-    } else {
-        unlink(writer->temporary);
-    }
+    ok = ok && file_rename(writer->temporary, writer->path, err);
+    if (!ok) unlink(writer->temporary);
     file_writer_free(writer);
     return ok;
 }

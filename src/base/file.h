@@ -20,6 +20,8 @@ const char *path_base(const char *path);
 char *path_directory(const char *path);
 // Creates the directory and its parents where missing.
 bool directory_create(const char *path, struct llm_error *err);
+// Renames a file that is whole and fsynced over `path`, in the same directory, and makes that durable.
+bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
 

@@ -17,8 +17,7 @@ void strbuf_release(struct strbuf *buf) {
     strbuf_init(buf, buf->max);
 }
 
-// Makes room for `extra` more bytes and the final NUL.
-static bool strbuf_reserve(struct strbuf *buf, size_t extra) {
+bool strbuf_reserve(struct strbuf *buf, size_t extra) {
     if (buf->failed) return false;
     if (extra > buf->max - buf->size) {
         buf->failed = true;

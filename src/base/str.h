@@ -19,6 +19,8 @@ struct strbuf {
 
 void strbuf_init(struct strbuf *buf, size_t max);
 void strbuf_release(struct strbuf *buf);
+// Makes room for `extra` more bytes (and the NUL), so that appending them allocates nothing.
+bool strbuf_reserve(struct strbuf *buf, size_t extra);
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t size);
 void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_printf(struct strbuf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));

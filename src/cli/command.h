@@ -34,7 +34,7 @@ struct option {
     char letter;      // 'n' for -n N; 0 for none
     enum option_type type;
     size_t offset;              // of the field in the command's argument struct
-    const char *placeholder;    // "N", "FILE"; NULL for flags
+    const char *placeholder;    // "N"; FILE, DIR and MODEL complete to such; NULL for flags
     const char *help;           // one line; lower case, no full stop
     double min, max;            // numbers outside are wrong usage; both 0: no limits. A default outside
                                 // stands for "not given" and is not shown

@@ -3,7 +3,11 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
+    &command_convert,
+    &command_download,
+    &command_tokenize,
     &command_help,
+    &command_info,
 };
 
 const int n_commands = sizeof commands / sizeof commands[0];

@@ -1,5 +1,5 @@
-// help.c: `my-llm help`: the commands, or one of them. All of it is printed from the commands' tables, so
-// that it cannot disagree with them.
+// help.c: `my-llm help`: the commands, or one of them; and, for packagers, the man page and the shell
+// completions. All of it is printed from the commands' tables, so that it cannot disagree with them.
 #include "cli/help.h"
 
 #include <stdio.h>
@@ -80,6 +80,23 @@ void help_print_program(FILE *file) {
 
 // ---- The command ----------------------------------------------------------------------------
 
+struct help_args {
+    bool man;
+    int completion;
+};
+
+static const char *const shells[] = {"bash", "zsh", "fish", NULL};
+
+static const struct option options[] = {
+    {"man", 0, OPTION_FLAG, offsetof(struct help_args, man), NULL, "print the manual page instead (roff)", 0, 0, NULL},
+    {"completion", 0, OPTION_CHOICE, offsetof(struct help_args, completion), "SHELL",
+     "print the completions for a shell instead", 0, 0, shells},
+};
+
+static void help_init(void *memory) {
+    *(struct help_args *)memory = (struct help_args){.completion = -1};
+}
+
 const struct command *command_find(const char *name) {
     for (int i = 0; i < n_commands; i++) {
         if (strcmp(commands[i]->name, name) == 0) return commands[i];
@@ -99,24 +116,36 @@ int command_unknown(const char *name) {
 }
 
 static int help_run(void *memory, int n_operands, char **operands) {
-    (void)memory;
-    if (n_operands == 0) {
+    const struct help_args *args = memory;
+    if (args->man || args->completion >= 0) {
+        if (n_operands > 0) return command_usage(&command_help, "the manual page and completions are for all commands");
+        if (args->man) {
+            help_print_man(stdout);
+        } else {
+            help_print_completion(stdout, args->completion);
+        }
+    } else if (n_operands == 0) {
         help_print_program(stdout);
-        return 0;
+    } else {
+        const struct command *command = command_find(operands[0]);
+        if (command == NULL) return command_unknown(operands[0]);
+        help_print_command(stdout, command);
     }
-    const struct command *command = command_find(operands[0]);
-    if (command == NULL) return command_unknown(operands[0]);
-    help_print_command(stdout, command);
     return 0;
 }
 
 const struct command command_help = {
     .name = "help",
     .summary = "tell about the commands",
-    .usage = "[COMMAND]",
+    .usage = "[COMMAND]\n[--man | --completion SHELL]",
     .description = "Lists the commands, or tells what one of them does and which options it has.",
-    .examples = "  $ my-llm help generate",
+    .examples = "  $ my-llm help generate\n"
+                "  $ my-llm help --completion bash > ~/.local/share/bash-completion/completions/my-llm",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .args_size = sizeof(struct help_args),
     .min_operands = 0,
     .max_operands = 1,
+    .init = help_init,
     .run = help_run,
 };

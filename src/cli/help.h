@@ -6,9 +6,19 @@
 
 #include "cli/command.h"
 
+enum shell {
+    SHELL_BASH,
+    SHELL_ZSH,
+    SHELL_FISH
+};
+
 // The list of commands; one command's help.
 void help_print_program(FILE *file);
 void help_print_command(FILE *file, const struct command *command);
+// The manual page my-llm(1), in man(7) macros.
+void help_print_man(FILE *file);
+// Completions, to be sourced by the shell.
+void help_print_completion(FILE *file, enum shell shell);
 
 // NULL when there is no such command.
 const struct command *command_find(const char *name);

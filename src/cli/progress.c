@@ -113,7 +113,8 @@ void progress_line(char *line, size_t size, int columns, const struct llm_progre
         static const char empty[] = "..............................";
         snprintf(meter, sizeof meter, " [%.*s%.*s] %3d%%", filled, full, width - filled, empty, (int)(share * 100));
     }
-    snprintf(line, size, "%s%s  %.*s", what, meter, columns > 0 ? columns : 0, numbers);
+    const char *gap = *what == '\0' ? "" : "  ";
+    snprintf(line, size, "%s%s%s%.*s", what, meter, gap, columns > 0 ? columns : 0, numbers);
 }
 
 static int terminal_columns(void) {

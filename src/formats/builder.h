@@ -11,12 +11,11 @@
 // `format` is a string constant.
 struct container *container_new(const char *format, struct llm_error *err);
 
-// Maps a file, appends it to container->files and returns the mapping, or NULL. The pointer holds
-// until the next file is added; the bytes hold as long as the container.
-const struct file_map *container_map(struct container *container, const char *path, struct llm_error *err);
+// Maps a file and appends it to container->files; *map shows its bytes, which live as long as the container.
+bool container_map(struct container *container, const char *path, struct file_map *map, struct llm_error *err);
 
-// Appends bytes in memory that the container does not own as a file without a path.
-bool container_borrow(struct container *container, size_t size, struct llm_error *err);
+// Appends bytes in memory, which the container does not own, as a file without a path.
+bool container_borrow(struct container *container, const uint8_t *bytes, size_t size, struct llm_error *err);
 
 // Appends a tensor of this name (copied) in the newest file; the rest is zero and for the caller to
 // fill. The pointer holds until the next one is added.
@@ -26,11 +25,11 @@ struct tensor_view *container_add(struct container *container, const char *name,
 // The sentence does not name the tensor.
 bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank, unsigned bits, struct llm_error *err);
 
-// Checks that the tensors from index `first` on, all of one file, tile bytes[size] without gap or overlap.
-bool container_check_tiling(const struct container *container, int first, const uint8_t *bytes, size_t size,
-                            struct llm_error *err);
+// Tells where the tensors of the newest file lie (unless told: all of the file).
+void container_set_data(struct container *container, const uint8_t *data, size_t size);
 
-// Sorts the tensors by name and refuses duplicates.
+// The last step: in each file the tensors must tile the data without gap or overlap, and no name may be
+// there twice; then sorts by name. Sentences begin with the file's path.
 bool container_finish(struct container *container, struct llm_error *err);
 
 // Says so when the bytes are a well-known wrong thing in place of weights: a Git LFS pointer, an HTML

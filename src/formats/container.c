@@ -1,6 +1,6 @@
 // container.c: see container.h and builder.h.
 //
-// Divisions: the table of formats; life cycle and look-up; building; checks that formats share.
+// Divisions: the table of formats; life cycle and look-up; building; the last step; checks that formats share.
 #include "formats/container.h"
 
 #include <limits.h>
@@ -12,11 +12,13 @@
 #include "base/str.h"
 #include "formats/builder.h"
 #include "formats/safetensors.h"
+#include "formats/tensorflow.h"
 
 // ---- The table of formats -------------------------------------------------------------------
 
 static const struct container_format formats[] = {
     {"safetensors", safetensors_probe, safetensors_open},
+    {"TensorFlow checkpoint", tensorflow_probe, tensorflow_open},
 };
 
 struct container *container_open(const char *path, struct llm_error *err) {
@@ -41,13 +43,17 @@ struct container *container_open(const char *path, struct llm_error *err) {
 
 // What a container owns beyond what its struct shows.
 struct memory {
-    struct file_map *maps; // [n_files]
+    struct memory_file {
+        struct file_map map; // zero for borrowed bytes
+        const uint8_t *data; // [data_size] where the tensors lie
+        size_t data_size;
+    } * files; // [n_files]
     int tensor_capacity;
 };
 
 static void memory_free(void *impl) {
     struct memory *memory = impl;
-    free(memory->maps);
+    free(memory->files);
     free(memory);
 }
 
@@ -68,7 +74,7 @@ void container_free(struct container *container) {
     if (container == NULL) return;
     struct memory *memory = container->impl;
     for (int i = 0; i < container->n_files; i++) {
-        file_map_close(&memory->maps[i]);
+        file_map_close(&memory->files[i].map);
         free(container->files[i].path);
     }
     for (int i = 0; i < container->n_tensors; i++) free((char *)container->tensors[i].name);
@@ -98,37 +104,39 @@ char *tensor_shape_text(const struct tensor_view *tensor, char out[160]) {
 
 // ---- Building -------------------------------------------------------------------------------
 
-// Appends a file; `path` may be NULL. The mapping becomes the container's, also on failure.
-static bool container_add_file(struct container *container, const char *path, struct file_map map, size_t size,
-                               struct llm_error *err) {
+// Appends a file; `path` may be NULL. The mapping in `file` becomes the container's, also on failure.
+static bool add_file(struct container *container, const char *path, struct memory_file file, struct llm_error *err) {
     struct memory *memory = container->impl;
     const size_t n = (size_t)container->n_files + 1;
-    struct file_map *maps = realloc(memory->maps, n * sizeof *maps);
-    if (maps != NULL) memory->maps = maps;
-    struct container_file *files = realloc(container->files, n * sizeof *files);
-    if (files != NULL) container->files = files;
+    struct memory_file *hidden = realloc(memory->files, n * sizeof *hidden);
+    if (hidden != NULL) memory->files = hidden;
+    struct container_file *shown = realloc(container->files, n * sizeof *shown);
+    if (shown != NULL) container->files = shown;
     char *copy = path == NULL ? NULL : strdup(path);
-    if (maps == NULL || files == NULL || (path != NULL && copy == NULL)) {
+    if (hidden == NULL || shown == NULL || (path != NULL && copy == NULL)) {
         free(copy);
-        file_map_close(&map);
+        file_map_close(&file.map);
         return error_memory(err, "list of files");
     }
-    maps[n - 1] = map;
-    files[n - 1] = (struct container_file){copy, (int64_t)size};
+    hidden[n - 1] = file;
+    shown[n - 1] = (struct container_file){copy, (int64_t)file.data_size};
     container->n_files++;
     return true;
 }
 
-const struct file_map *container_map(struct container *container, const char *path, struct llm_error *err) {
-    struct file_map map;
-    if (!file_map_open(&map, path, err)) return NULL;
-    if (!container_add_file(container, path, map, map.size, err)) return NULL;
-    const struct memory *memory = container->impl;
-    return &memory->maps[container->n_files - 1];
+bool container_map(struct container *container, const char *path, struct file_map *map, struct llm_error *err) {
+    return file_map_open(map, path, err) &&
+           add_file(container, path, (struct memory_file){*map, map->bytes, map->size}, err);
 }
 
-bool container_borrow(struct container *container, size_t size, struct llm_error *err) {
-    return container_add_file(container, NULL, (struct file_map){0}, size, err);
+bool container_borrow(struct container *container, const uint8_t *bytes, size_t size, struct llm_error *err) {
+    return add_file(container, NULL, (struct memory_file){{0}, bytes, size}, err);
+}
+
+void container_set_data(struct container *container, const uint8_t *data, size_t size) {
+    struct memory *memory = container->impl;
+    memory->files[container->n_files - 1].data = data;
+    memory->files[container->n_files - 1].data_size = size;
 }
 
 struct tensor_view *container_add(struct container *container, const char *name, struct llm_error *err) {
@@ -176,14 +184,13 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
         if (shape[i] != 0) fits &= size_mul(n, (uint64_t)shape[i], &n);
     }
     uint64_t n_bits = 0;
-    fits &= size_mul(n, bits, &n_bits);
-    if (!fits || n_bits > INT64_MAX) {
+    if (!empty) fits &= size_mul(n, bits, &n_bits) && n_bits <= INT64_MAX;
+    if (!fits) {
         char text[160];
         return error_set(err, LLM_ERROR_FORMAT, "shape %s has more elements than 64-bit sizes can count",
                          tensor_shape_text(tensor, text));
     }
     tensor->n_elements = empty ? 0 : (int64_t)n;
-    if (empty) n_bits = 0;
     if (n_bits % 8 != 0) {
         return error_set(err, LLM_ERROR_FORMAT, "its %lld elements of %u bits do not fill whole bytes",
                          (long long)tensor->n_elements, bits);
@@ -192,63 +199,74 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
     return true;
 }
 
-static int compare_tensors(const void *a, const void *b) {
-    return strcmp(((const struct tensor_view *)a)->name, ((const struct tensor_view *)b)->name);
+// ---- The last step --------------------------------------------------------------------------
+
+// By file, then by place; of several at one place the empty ones first.
+static int compare_places(const void *a, const void *b) {
+    const struct tensor_view *x = a;
+    const struct tensor_view *y = b;
+    if (x->file != y->file) return x->file < y->file ? -1 : 1;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    return (x->size > y->size) - (x->size < y->size);
+}
+
+// Checks the n tensors of one file, sorted by place.
+static bool check_tiling(const struct tensor_view *tensors, int n, const struct memory_file *file,
+                         struct llm_error *err) {
+    size_t expected = 0;
+    char name[STR_QUOTE_SIZE];
+    for (int i = 0; i < n; i++) {
+        const size_t begin = (size_t)(tensors[i].data - file->data);
+        if (begin < expected) {
+            char other[STR_QUOTE_SIZE];
+            return error_set(err, LLM_ERROR_FORMAT, "tensor %s overlaps tensor %s", str_quote(tensors[i].name, name),
+                             str_quote(tensors[i - 1].name, other));
+        }
+        if (begin > expected) {
+            return error_set(err, LLM_ERROR_FORMAT, "tensor %s begins at byte %zu of the data, byte %zu was expected",
+                             str_quote(tensors[i].name, name), begin, expected);
+        }
+        expected = begin + tensors[i].size;
+    }
+    return expected == file->data_size ||
+           error_set(err, LLM_ERROR_FORMAT, "has %zu bytes of data, but its tensors end at byte %zu", file->data_size,
+                     expected);
+}
+
+static int compare_names(const void *a, const void *b) {
+    const struct tensor_view *x = a;
+    const struct tensor_view *y = b;
+    const int order = strcmp(x->name, y->name);
+    return order != 0 ? order : (x->file > y->file) - (x->file < y->file);
 }
 
 bool container_finish(struct container *container, struct llm_error *err) {
-    if (container->n_tensors == 0) return true;
+    const struct memory *memory = container->impl;
     struct tensor_view *tensors = container->tensors;
-    qsort(tensors, (size_t)container->n_tensors, sizeof *tensors, compare_tensors);
-    for (int i = 1; i < container->n_tensors; i++) {
-        if (strcmp(tensors[i - 1].name, tensors[i].name) == 0) {
-            char name[STR_QUOTE_SIZE];
-            return error_set(err, LLM_ERROR_FORMAT, "tensor %s is there twice", str_quote(tensors[i].name, name));
+    const int n = container->n_tensors;
+    if (n > 0) qsort(tensors, (size_t)n, sizeof *tensors, compare_places);
+    int first = 0;
+    for (int file = 0; file < container->n_files; file++) {
+        int end = first;
+        while (end < n && tensors[end].file == file) end++;
+        if (!check_tiling(tensors + first, end - first, &memory->files[file], err)) {
+            if (container->files[file].path != NULL) error_prefix(err, "%s", container->files[file].path);
+            return false;
         }
+        first = end;
+    }
+    if (n > 0) qsort(tensors, (size_t)n, sizeof *tensors, compare_names);
+    for (int i = 1; i < n; i++) {
+        if (strcmp(tensors[i - 1].name, tensors[i].name) != 0) continue;
+        // Only in different files: within one, the readers refuse a name that comes twice.
+        char name[STR_QUOTE_SIZE];
+        return error_set(err, LLM_ERROR_FORMAT, "%s: tensor %s is also in %s", container->files[tensors[i].file].path,
+                         str_quote(tensors[i].name, name), path_base(container->files[tensors[i - 1].file].path));
     }
     return true;
 }
 
 // ---- Checks that formats share --------------------------------------------------------------
-
-// By place in the file; of several at one place the empty ones first.
-static int compare_places(const void *a, const void *b) {
-    const struct tensor_view *x = *(const struct tensor_view *const *)a;
-    const struct tensor_view *y = *(const struct tensor_view *const *)b;
-    if (x->data != y->data) return x->data < y->data ? -1 : 1;
-    return (x->size > y->size) - (x->size < y->size);
-}
-
-bool container_check_tiling(const struct container *container, int first, const uint8_t *bytes, size_t size,
-                            struct llm_error *err) {
-    const size_t n = (size_t)(container->n_tensors - first);
-    const struct tensor_view **order = malloc((n + 1) * sizeof *order);
-    if (order == NULL) return error_memory(err, "tensor order");
-    for (size_t i = 0; i < n; i++) order[i] = &container->tensors[(size_t)first + i];
-    qsort(order, n, sizeof *order, compare_places);
-
-    bool ok = true;
-    size_t expected = 0;
-    char name[STR_QUOTE_SIZE];
-    for (size_t i = 0; ok && i < n; i++) {
-        const size_t begin = (size_t)(order[i]->data - bytes);
-        if (begin < expected) {
-            char other[STR_QUOTE_SIZE];
-            ok = error_set(err, LLM_ERROR_FORMAT, "tensor %s overlaps tensor %s", str_quote(order[i]->name, name),
-                           str_quote(order[i - 1]->name, other));
-        } else if (begin > expected) {
-            ok = error_set(err, LLM_ERROR_FORMAT, "tensor %s begins at byte %zu of the data, byte %zu was expected",
-                           str_quote(order[i]->name, name), begin, expected);
-        }
-        expected = begin + order[i]->size;
-    }
-    free(order);
-    if (ok && expected != size) {
-        ok =
-            error_set(err, LLM_ERROR_FORMAT, "the data has %zu bytes, but its tensors end at byte %zu", size, expected);
-    }
-    return ok;
-}
 
 bool container_check_foreign(const uint8_t *bytes, size_t size, struct llm_error *err) {
     static const struct {

@@ -164,7 +164,7 @@ static bool add_file(struct container *container, const uint8_t *bytes, size_t s
     }
     const uint8_t *data = bytes + 8 + header_size;
     const size_t data_size = size - 8 - header_size;
-    const int first = container->n_tensors;
+    container_set_data(container, data, data_size);
     bool ok = true;
     const char *key = NULL;
     json_t *value = NULL;
@@ -180,13 +180,13 @@ static bool add_file(struct container *container, const uint8_t *bytes, size_t s
         if (!ok) break;
     }
     json_decref(header);
-    return ok && container_check_tiling(container, first, data, data_size, err);
+    return ok;
 }
 
 struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
     struct container *container = container_new(format_name, err);
     if (container == NULL) return NULL;
-    if (container_borrow(container, size, err) && add_file(container, bytes, size, err) &&
+    if (container_borrow(container, bytes, size, err) && add_file(container, bytes, size, err) &&
         container_finish(container, err)) {
         return container;
     }
@@ -195,9 +195,9 @@ struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct ll
 }
 
 static bool map_file(struct container *container, const char *path, struct llm_error *err) {
-    const struct file_map *map = container_map(container, path, err);
-    if (map == NULL) return false;
-    if (add_file(container, map->bytes, map->size, err)) return true;
+    struct file_map map;
+    if (!container_map(container, path, &map, err)) return false;
+    if (add_file(container, map.bytes, map.size, err)) return true;
     error_prefix(err, "%s", path);
     return false;
 }
@@ -205,10 +205,7 @@ static bool map_file(struct container *container, const char *path, struct llm_e
 static struct container *open_single(const char *path, struct llm_error *err) {
     struct container *container = container_new(format_name, err);
     if (container == NULL) return NULL;
-    if (map_file(container, path, err)) {
-        if (container_finish(container, err)) return container;
-        error_prefix(err, "%s", path);
-    }
+    if (map_file(container, path, err) && container_finish(container, err)) return container;
     container_free(container);
     return NULL;
 }
@@ -313,8 +310,9 @@ static struct container *open_shards(const char *directory, const char *index_pa
     const char **names = shard_names(weight_map, &n_shards, err);
     if (names == NULL) error_prefix(err, "%s", index_path);
     struct container *container = names == NULL ? NULL : container_new(format_name, err);
-    bool ok = container != NULL && map_shards(container, directory, names, n_shards, err);
-    if (ok && !(container_finish(container, err) && check_weight_map(container, weight_map, err))) {
+    bool ok =
+        container != NULL && map_shards(container, directory, names, n_shards, err) && container_finish(container, err);
+    if (ok && !check_weight_map(container, weight_map, err)) {
         error_prefix(err, "%s", index_path);
         ok = false;
     }

@@ -29,10 +29,10 @@ static const struct {
     const char *name;
     enum activation activation;
 } activations[] = {
-    {"gelu_new", ACTIVATION_GELU_TANH},  {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
-    {"gelu_fast", ACTIVATION_GELU_TANH}, {"gelu_python_tanh", ACTIVATION_GELU_TANH},
-    {"gelu", ACTIVATION_GELU_ERF},       {"gelu_python", ACTIVATION_GELU_ERF},
-    {"relu", ACTIVATION_RELU},
+    {"gelu_new", ACTIVATION_GELU_TANH},      {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_fast", ACTIVATION_GELU_TANH},     {"gelu_python_tanh", ACTIVATION_GELU_TANH},
+    {"gelu_accurate", ACTIVATION_GELU_TANH}, {"gelu", ACTIVATION_GELU_ERF},
+    {"gelu_python", ACTIVATION_GELU_ERF},    {"relu", ACTIVATION_RELU},
 };
 enum {
     N_ACTIVATIONS = sizeof activations / sizeof activations[0]
@@ -226,12 +226,11 @@ bool config_check(const struct config *config, struct llm_error *err) {
     return true;
 }
 
-// The double with the fewest digits that is this float: 1e-05, not 9.99999974737875e-06.
-static double shortest(float value) {
+double config_epsilon(const struct config *config) {
     char text[32];
     for (int digits = 1; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value) break;
+        snprintf(text, sizeof text, "%.*g", digits, (double)config->layer_norm_epsilon);
+        if (strtof(text, NULL) == config->layer_norm_epsilon) break;
     }
     return strtod(text, NULL);
 }
@@ -241,16 +240,19 @@ char *config_json(const struct config *config, enum dtype dtype) {
     json_t *inner = config->n_inner == 4 * config->n_embd ? json_null() : json_integer(config->n_inner);
     json_t *eos = config->eos < 0 ? json_null() : json_integer(config->eos);
     // bos_token_id: GPT-2 begins a text with the id that ends one. n_ctx is for readers of the older name.
-    json_t *object = json_pack(
-        "{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
-        "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel", "bos_token_id",
-        eos, "eos_token_id", eos, "layer_norm_epsilon", shortest(config->layer_norm_epsilon), "model_type", "gpt2",
-        "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner, "n_layer",
-        config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx", config->scale_attn_by_layer,
-        "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings", config->tied_head, "torch_dtype",
-        torch_names[dtype], "vocab_size", config->vocab_size);
+    json_t *object =
+        json_pack("{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
+                  "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel",
+                  "bos_token_id", eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type",
+                  "gpt2", "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner,
+                  "n_layer", config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx",
+                  config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
+                  config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
     if (object == NULL) return NULL;
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
-    return text;
+    char *line = NULL;
+    if (text == NULL || asprintf(&line, "%s\n", text) < 0) line = NULL;
+    free(text);
+    return line;
 }

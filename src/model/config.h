@@ -30,6 +30,9 @@ bool config_check(const struct config *config, struct llm_error *err);
 // transformers' name of an activation: "gelu_new", "gelu", "relu".
 const char *activation_name(enum activation activation);
 
+// layer_norm_epsilon as a person writes it: the shortest decimal that is this float, 1e-05.
+double config_epsilon(const struct config *config);
+
 // config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory.
 char *config_json(const struct config *config, enum dtype dtype);
 

@@ -267,7 +267,8 @@ bool tensor_map_init(struct tensor_map *map, const struct container *container, 
     for (int t = 0; t < container->n_tensors; t++) {
         const struct tensor_view *tensor = &container->tensors[t];
         if (!map_tensor(map, config, tensor, err)) {
-            error_prefix(err, "%s", container->files[tensor->file].path);
+            const char *file = container->files[tensor->file].path; // NULL when the container came from memory
+            error_prefix(err, "%s", file != NULL ? file : path);
             tensor_map_release(map);
             return false;
         }

@@ -32,8 +32,16 @@ char *model_resolve(const char *model, const struct llm_engine_options *options,
 // container, map, path, directory, dtype, files. No weights, kernels or vocabulary. After a failure
 // nothing is held; else free with llm_engine_free().
 bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err);
+// Reads the vocabulary beside the model, if there is one, into engine->tokenizer.
+bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
 // Frees what an engine holds, not the struct itself.
 void engine_release(struct llm_engine *engine);
+
+// How many of n numbers at `data`, at any alignment, are NaN or infinite.
+int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n);
+
+// Whether `directory` holds a model by the look of it: config.json or hparams.json.
+bool directory_holds_model(const char *directory);
 
 // Formats one sentence for the notice callback, if there is one.
 void engine_notice(const struct llm_callbacks *callbacks, const char *format, ...)

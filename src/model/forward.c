@@ -16,6 +16,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/size.h"
+
 // ---- Memory ---------------------------------------------------------------------------------
 
 enum {
@@ -103,7 +105,10 @@ static size_t kv_slot_size(const struct config *config) {
 }
 
 int64_t kv_cache_bytes(const struct config *config, int n_slots) {
-    return 2 * (int64_t)sizeof(float) * config->n_layer * n_slots * (int64_t)kv_slot_size(config);
+    uint64_t bytes;
+    const uint64_t slots = (uint64_t)config->n_layer * (uint64_t)n_slots;
+    if (!size_mul(slots, 2 * sizeof(float) * kv_slot_size(config), &bytes) || bytes > INT64_MAX) return INT64_MAX;
+    return (int64_t)bytes;
 }
 
 bool kv_cache_init(struct kv_cache *cache, const struct llm_engine *engine, int n_slots, struct llm_error *err) {

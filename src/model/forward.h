@@ -23,16 +23,18 @@ struct activations {
 bool activations_init(struct activations *activations, const struct llm_engine *engine, int max_tokens, int max_rows,
                       int max_sequences, bool with_logits, struct llm_error *err);
 void activations_release(struct activations *activations, const struct llm_engine *engine);
-// Bytes that activations_init would take.
+// Bytes of operations' memory that activations_init would take.
 int64_t activations_bytes(const struct config *config, int max_tokens, int max_rows, bool with_logits);
 
 bool kv_cache_init(struct kv_cache *cache, const struct llm_engine *engine, int n_slots, struct llm_error *err);
 void kv_cache_release(struct kv_cache *cache, const struct llm_engine *engine);
+// Bytes that kv_cache_init would take; INT64_MAX when that does not fit.
 int64_t kv_cache_bytes(const struct config *config, int n_slots);
 
 // Embeds the batch, runs layers 0 .. n_layer - 1 and the final norm; activations.rows receives the hidden
 // state of batch.rows. With a cache, keys and values of the batch are stored at their positions and
-// attention sees what the slots already hold.
+// attention sees what the slots already hold. A batch without wanted rows only fills the cache.
+// Ids, positions, slots and the sizes that activations were made for are the caller's to keep within.
 bool forward_hidden(const struct llm_engine *engine, struct activations *activations, const struct batch *batch,
                     struct kv_cache *cache, struct llm_error *err);
 

@@ -133,13 +133,16 @@ void engine_release(struct llm_engine *engine) {
 // A directory without a vocabulary is fine. The embedding may have more rows than the vocabulary has ids
 // (padding to a round number is common). More ids than rows happens too, where a pad token was added and
 // the model not resized: those ids are refused when they are used.
-static bool open_tokenizer(struct llm_engine *engine, struct llm_error *err) {
+bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err) {
     struct llm_error reason = {0};
     engine->tokenizer = tokenizer_open_directory(engine->directory, &reason);
     if (engine->tokenizer == NULL) {
         if (reason.code == LLM_ERROR_NOT_FOUND) return true;
         return error_set(err, reason.code, "%s", reason.text);
     }
+    // OpenAI's hparams.json does not say which id ends a text; their vocabulary does.
+    const int32_t eot = llm_tokenizer_eot(engine->tokenizer);
+    if (engine->map.dialect == &dialect_openai && eot < engine->config.vocab_size) engine->config.eos = eot;
     const int n_ids = llm_tokenizer_vocab_size(engine->tokenizer);
     const int vocab_size = engine->config.vocab_size;
     if (n_ids > vocab_size) {
@@ -178,7 +181,7 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
         error_memory(err, "engine");
     } else if (engine_read(engine, path, err)) {
         engine->callbacks = options->callbacks;
-        if (open_tokenizer(engine, err) && (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
+        if (engine_read_tokenizer(engine, err) && (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
             weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
             free(path);
             return engine;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/cpu/cpu.h"
+
 // In front of each allocation; as large as the alignment, so that the numbers behind it are aligned.
 struct host_block {
     _Alignas(64) struct host_block *next;
@@ -58,6 +60,8 @@ static void host_state_free(struct ops *ops) {
         free(state->allocations);
         state->allocations = next;
     }
+    if (state->cpu != NULL) free(state->cpu->scratch);
+    free(state->cpu);
     pthread_mutex_destroy(&state->lock);
     free(state);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "ops/cpu/cpu.h"
 #include "ops/host.h"
 #include "ops/ref/ref.h"
 
@@ -111,6 +112,10 @@ struct ops *ops_new(int level, int n_threads, struct llm_error *err) {
         return NULL;
     }
     fill_ref(ops);
+    if (ops->level != OPS_REF && !cpu_init(ops, err)) {
+        ops_free(ops);
+        return NULL;
+    }
     return ops;
 }
 

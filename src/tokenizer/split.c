@@ -5,6 +5,7 @@
 #include "tokenizer/split.h"
 
 #include "base/utf8.h"
+#include "my_llm.h"
 
 // Classes of bytes. Wide: the byte is part of a longer character, or of none.
 enum {
@@ -96,6 +97,17 @@ static size_t piece_end(const uint8_t *text, size_t size, size_t at) {
     // to what follows; a lone character is a piece.
     const size_t end = run_end(text, size, at, CHAR_SPACE, &last);
     return end == size || last == at ? end : last;
+}
+
+// White space never continues a piece that began with something else, and what stands before it cannot look past it. Only
+// ASCII counts here, so that no character is cut; nor can <|endoftext|> be, which holds no white space.
+size_t llm_tokenizer_cut(const char *text, size_t size) {
+    const uint8_t *bytes = (const uint8_t *)text;
+    for (size_t at = size; at-- > 1;) {
+        const uint8_t before = byte_classes[bytes[at - 1]];
+        if (byte_classes[bytes[at]] == S && before != S && before != W) return at;
+    }
+    return 0;
 }
 
 size_t split_next(struct splitter *splitter, size_t *ends, size_t max) {

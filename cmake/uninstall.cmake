@@ -1,0 +1,18 @@
+# Removes what the last `make install` of this build folder put in place, by its manifest, and the
+# folders of our own that are empty then. DESTDIR is honoured as install does.
+if(NOT EXISTS ${MANIFEST})
+    message(FATAL_ERROR "${MANIFEST} is not there: nothing was installed from this build folder")
+endif()
+file(STRINGS ${MANIFEST} files)
+foreach(file ${files})
+    set(path $ENV{DESTDIR}${file})
+    if(EXISTS ${path} OR IS_SYMLINK ${path})
+        message(STATUS "Removing ${path}")
+        file(REMOVE ${path})
+    endif()
+endforeach()
+set(ours $ENV{DESTDIR}${DATADIR})
+file(GLOB_RECURSE left LIST_DIRECTORIES false ${ours}/*)
+if(IS_DIRECTORY ${ours} AND NOT left)
+    file(REMOVE_RECURSE ${ours})
+endif()

@@ -1,0 +1,61 @@
+// convert.c: `my-llm convert`: any model that can be opened, written as a directory that transformers opens.
+#include "cli/command.h"
+#include "cli/progress.h"
+
+struct convert_args {
+    int dtype; // enum llm_dtype, in the order of `dtypes`; -1: as stored
+    int64_t shard_size;
+    bool force;
+};
+
+static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
+_Static_assert(LLM_F32 == 0 && LLM_F16 == 1 && LLM_BF16 == 2, "dtypes[] is in the order of enum llm_dtype");
+
+static const struct option options[] = {
+    {"dtype", 0, OPTION_CHOICE, offsetof(struct convert_args, dtype), "DTYPE",
+     "number format of the weights (default: as stored)", 0, 0, dtypes},
+    {"shard-size", 0, OPTION_SIZE, offsetof(struct convert_args, shard_size), "SIZE",
+     "split the weights into files of at most SIZE (default: one file)", 1, 9e18, NULL},
+    {"force", 'f', OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace the model that is at DST", 0, 0,
+     NULL},
+};
+
+static void convert_init(void *memory) {
+    *(struct convert_args *)memory = (struct convert_args){.dtype = -1};
+}
+
+static int convert_run(void *memory, int n_operands, char **operands) {
+    (void)n_operands; // exactly two
+    const struct convert_args *args = memory;
+    struct llm_error err = {0};
+    struct llm_convert_options converting;
+    llm_convert_options_init(&converting);
+    converting.dtype = args->dtype;
+    converting.shard_size = args->shard_size;
+    converting.overwrite = args->force;
+    converting.callbacks = command_callbacks();
+    if (!llm_convert(operands[0], operands[1], &converting, &err)) return command_failed(&err);
+    progress_clear();
+    return 0;
+}
+
+const struct command command_convert = {
+    .name = "convert",
+    .summary = "write a model as a Hugging Face directory",
+    .usage = "[--dtype DTYPE] [--shard-size SIZE] [--force] SRC DST",
+    .description =
+        "Writes model SRC (a name, a directory, or one .safetensors file) as directory DST in Hugging Face layout: "
+        "config.json, model.safetensors (or shards and their index), and the vocabulary. transformers opens the "
+        "result.\n\n"
+        "DST appears when it is whole: an interrupted conversion leaves nothing that passes for a model. With "
+        "--force the model at DST is exchanged for the new one in one step.",
+    .examples = "  $ my-llm convert gpt2 ./gpt2-hf\n"
+                "  $ my-llm convert --dtype bf16 --shard-size 500MB gpt2-xl ./gpt2-xl-bf16",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .args_size = sizeof(struct convert_args),
+    .min_operands = 2,
+    .max_operands = 2,
+    .init = convert_init,
+    .run = convert_run,
+};

@@ -1,0 +1,327 @@
+// tokenize.c: `my-llm tokenize`: text to ids and back, from standard input or a file to standard output.
+//
+// Works on text of any length in bounded memory: it is read in blocks, each cut where llm_tokenizer_cut() allows. Only
+// a stretch without any such place (megabytes of white space, or of one word) makes the block grow.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+
+enum {
+    // Each block warms up a cache of words anew, so it should hold many times the words of a language.
+    BLOCK = 8 << 20,
+};
+
+enum format {
+    FORMAT_TEXT,
+    FORMAT_U16,
+    FORMAT_U32,
+};
+
+static const char *const formats[] = {"text", "u16", "u32", NULL};
+
+struct tokenize_args {
+    const char *model;
+    int format; // enum format
+    bool count;
+    bool decode;
+    bool allow_special;
+};
+
+static const struct option tokenize_options[] = {
+    {.name = "model",
+     .letter = 'm',
+     .type = OPTION_STRING,
+     .offset = offsetof(struct tokenize_args, model),
+     .placeholder = "MODEL",
+     .help = "use this model's vocabulary; GPT-2's, which is built in, when not given"},
+    {.name = "format",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct tokenize_args, format),
+     .placeholder = "FORMAT",
+     .help = "how ids are written or read; u16 and u32: raw, little-endian",
+     .choices = formats},
+    {.name = "count",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct tokenize_args, count),
+     .help = "print only how many ids there are"},
+    {.name = "decode",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct tokenize_args, decode),
+     .help = "read ids and write their text"},
+    {.name = "allow-special",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct tokenize_args, allow_special),
+     .help = "take <|endoftext|> in the text for the end-of-text id"},
+};
+
+static void tokenize_init(void *memory) {
+    struct tokenize_args *args = memory;
+    *args = (struct tokenize_args){.format = FORMAT_TEXT};
+}
+
+// ---- Input and output -----------------------------------------------------------------------
+
+struct input {
+    int fd;
+    const char *name;
+    char *bytes;           // [capacity] what has been read and not yet used up
+    size_t size, capacity; // bytes in use, bytes allocated
+    bool ended;
+};
+
+static bool input_open(struct input *input, const char *path, struct llm_error *err) {
+    const bool standard = strcmp(path, "-") == 0;
+    *input = (struct input){.fd = STDIN_FILENO, .name = standard ? "standard input" : path};
+    if (!standard) input->fd = open(path, O_RDONLY | O_CLOEXEC); // pipes are welcome, so this is not file_read()
+    return input->fd >= 0 || error_errno(err, "%s: cannot open this file", path);
+}
+
+static void input_close(struct input *input) {
+    if (input->fd > STDIN_FILENO) close(input->fd);
+    free(input->bytes);
+}
+
+// Reads until `size` bytes are there or the input ends.
+static bool input_fill(struct input *input, size_t size, struct llm_error *err) {
+    if (size > input->capacity) {
+        char *bytes = realloc(input->bytes, size);
+        if (bytes == NULL) return error_memory(err, input->name);
+        input->bytes = bytes;
+        input->capacity = size;
+    }
+    while (!input->ended && input->size < size) {
+        const ssize_t n = read(input->fd, input->bytes + input->size, size - input->size);
+        if (n < 0 && errno == EINTR && !command_interrupted()) continue;
+        if (n < 0 && errno == EINTR) return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted", input->name);
+        if (n < 0) return error_errno(err, "%s: cannot read", input->name);
+        input->size += (size_t)n;
+        input->ended = n == 0;
+    }
+    return true;
+}
+
+// Forgets the first n bytes.
+static void input_use(struct input *input, size_t n) {
+    input->size -= n;
+    memmove(input->bytes, input->bytes + n, input->size);
+}
+
+// Ends the work when stdout has failed; the sentence about it is main()'s.
+static bool write_bytes(const void *bytes, size_t size, struct llm_error *err) {
+    if (size == 0 || fwrite(bytes, 1, size, stdout) == size) return true;
+    return error_errno(err, "cannot write standard output");
+}
+
+// ---- Encoding -------------------------------------------------------------------------------
+
+// Writes an id in decimal at `out`, which has room for 11 bytes, a space before it if there is one; returns the bytes.
+static size_t put_decimal(char *out, int32_t id, bool space) {
+    char digits[10];
+    size_t n = 0;
+    for (uint32_t rest = (uint32_t)id; n == 0 || rest > 0; rest /= 10) digits[n++] = (char)('0' + rest % 10);
+    size_t size = 0;
+    if (space) out[size++] = ' ';
+    while (n > 0) out[size++] = digits[--n];
+    return size;
+}
+
+// Writes an id as `width` bytes, lowest first.
+static size_t put_raw(char *out, int32_t id, size_t width) {
+    for (size_t i = 0; i < width; i++) out[i] = (char)((uint32_t)id >> (8 * i) & 0xff);
+    return width;
+}
+
+// Writes ids [n]; n_before have been written already.
+static bool write_ids(const int32_t *ids, size_t n, uint64_t n_before, enum format format, struct llm_error *err) {
+    char block[1 << 16];
+    size_t size = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (sizeof block - size < 11) {
+            if (!write_bytes(block, size, err)) return false;
+            size = 0;
+        }
+        if (format == FORMAT_TEXT) {
+            size += put_decimal(block + size, ids[i], n_before + i > 0);
+        } else {
+            size += put_raw(block + size, ids[i], format == FORMAT_U16 ? 2 : 4);
+        }
+    }
+    return write_bytes(block, size, err);
+}
+
+static bool encode_input(const struct llm_tokenizer *tokenizer, const struct tokenize_args *args, struct input *input,
+                         struct llm_error *err) {
+    uint64_t total = 0;
+    size_t wanted = BLOCK;
+    for (bool more = true; more;) {
+        if (!input_fill(input, wanted, err)) return false;
+        const size_t size = input->ended ? input->size : llm_tokenizer_cut(input->bytes, input->size);
+        more = !input->ended;
+        if (size == 0 && more) { // no place to cut yet
+            if (wanted > SIZE_MAX / 2) return error_memory(err, input->name);
+            wanted *= 2;
+            continue;
+        }
+        int32_t *ids = NULL;
+        size_t n_ids = 0;
+        if (!llm_tokenizer_encode(tokenizer, input->bytes, size, args->allow_special, &ids, &n_ids, err)) return false;
+        const bool ok = args->count || write_ids(ids, n_ids, total, (enum format)args->format, err);
+        llm_free(ids);
+        if (!ok) return false;
+        total += n_ids;
+        input_use(input, size);
+    }
+    if (args->count) printf("%llu\n", (unsigned long long)total);
+    if (!args->count && args->format == FORMAT_TEXT) putchar('\n');
+    return true;
+}
+
+// ---- Decoding -------------------------------------------------------------------------------
+
+static bool write_token(const struct llm_tokenizer *tokenizer, int64_t id, struct llm_error *err) {
+    size_t size = 0;
+    const char *bytes = id <= INT32_MAX ? llm_tokenizer_token(tokenizer, (int32_t)id, &size) : NULL;
+    if (bytes != NULL) return write_bytes(bytes, size, err);
+    return error_set(err, LLM_ERROR_FORMAT, "there is no token %lld: ids run from 0 to %d", (long long)id,
+                     llm_tokenizer_vocab_size(tokenizer) - 1);
+}
+
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+// The number that is the word [size], or -1 if it is none.
+static int64_t read_decimal(const char *word, size_t size) {
+    if (size == 0 || size > 10) return -1;
+    int64_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (word[i] < '0' || word[i] > '9') return -1;
+        value = value * 10 + (word[i] - '0');
+    }
+    return value;
+}
+
+// Decodes the whole words among the bytes at hand and sets *used to where they end; `offset` is where the bytes lie in
+// the input.
+static bool decode_words(const struct llm_tokenizer *tokenizer, const struct input *input, uint64_t offset,
+                         size_t *used, struct llm_error *err) {
+    *used = 0;
+    for (size_t at = 0; at < input->size;) {
+        const size_t begin = at;
+        while (at < input->size && !is_space(input->bytes[at])) at++;
+        if (at == input->size && !input->ended && at - begin <= 10) return true; // may go on
+        if (at > begin) {
+            const int64_t id = read_decimal(input->bytes + begin, at - begin);
+            if (id < 0) {
+                return error_set(err, LLM_ERROR_FORMAT,
+                                 "at byte %llu: \"%.*s\" is not an id; decimal numbers were expected",
+                                 (unsigned long long)(offset + begin), (int)(at - begin < 20 ? at - begin : 20),
+                                 input->bytes + begin);
+            }
+            if (!write_token(tokenizer, id, err)) return false;
+        }
+        while (at < input->size && is_space(input->bytes[at])) at++;
+        *used = at;
+    }
+    return true;
+}
+
+// The same for raw ids of `width` bytes.
+static bool decode_raw(const struct llm_tokenizer *tokenizer, const struct input *input, size_t width, size_t *used,
+                       struct llm_error *err) {
+    size_t at = 0;
+    for (; input->size - at >= width; at += width) {
+        int64_t id = 0;
+        for (size_t i = 0; i < width; i++) id |= (int64_t)(uint8_t)input->bytes[at + i] << (8 * i);
+        if (!write_token(tokenizer, id, err)) return false;
+    }
+    *used = at;
+    return true;
+}
+
+static bool decode_input(const struct llm_tokenizer *tokenizer, enum format format, struct input *input,
+                         struct llm_error *err) {
+    const size_t width = format == FORMAT_U16 ? 2 : 4;
+    uint64_t offset = 0;
+    while (!input->ended) {
+        if (!input_fill(input, 1 << 16, err)) return false;
+        size_t used = 0;
+        const bool ok = format == FORMAT_TEXT ? decode_words(tokenizer, input, offset, &used, err)
+                                              : decode_raw(tokenizer, input, width, &used, err);
+        if (!ok) {
+            error_prefix(err, "%s", input->name);
+            return false;
+        }
+        input_use(input, used);
+        offset += used;
+    }
+    if (input->size == 0) return true;
+    return error_set(err, LLM_ERROR_FORMAT, "%s: has %llu bytes, a multiple of %zu was expected (--format %s)",
+                     input->name, (unsigned long long)(offset + input->size), width, formats[format]);
+}
+
+// ---- The command ----------------------------------------------------------------------------
+
+static bool tokenize(const struct tokenize_args *args, const char *path, struct llm_error *err) {
+    struct llm_engine_options options;
+    llm_engine_options_init(&options);
+    if (args->model != NULL) options.callbacks = command_callbacks();
+    struct llm_tokenizer *tokenizer = llm_tokenizer_open(args->model, &options, err);
+    if (tokenizer == NULL) return false;
+    struct input input = {0};
+    bool ok = false;
+    if (args->format == FORMAT_U16 && llm_tokenizer_vocab_size(tokenizer) > 65536) {
+        error_set(err, LLM_ERROR_ARGUMENT,
+                  "ids of this vocabulary go up to %d, which 16 bits do not hold: use --format u32",
+                  llm_tokenizer_vocab_size(tokenizer) - 1);
+    } else if (input_open(&input, path, err)) {
+        ok = args->decode ? decode_input(tokenizer, (enum format)args->format, &input, err)
+                          : encode_input(tokenizer, args, &input, err);
+        input_close(&input);
+    }
+    llm_tokenizer_free(tokenizer);
+    return ok;
+}
+
+static int tokenize_run(void *memory, int n_operands, char **operands) {
+    const struct tokenize_args *args = memory;
+    if (args->decode && args->count) return command_usage(&command_tokenize, "--decode and --count exclude each other");
+    if (args->decode && args->allow_special) {
+        return command_usage(&command_tokenize, "--allow-special is about encoding; it does not go with --decode");
+    }
+    struct llm_error err = {0};
+    if (tokenize(args, n_operands > 0 ? operands[0] : "-", &err)) return 0;
+    return ferror(stdout) ? 1 : command_failed(&err);
+}
+
+const struct command command_tokenize = {
+    .name = "tokenize",
+    .summary = "turn text into ids, or ids into text",
+    .usage = "[-m MODEL] [--format FORMAT] [--allow-special] [--count] [FILE]\n"
+             "--decode [-m MODEL] [--format FORMAT] [FILE]",
+    .description = "Reads text from FILE, or standard input, and writes its ids on one line, separated by spaces, or\n"
+                   "raw (--format u16, u32). --decode reads what the same --format writes and gives back the text,\n"
+                   "byte for byte, be it UTF-8 or not.\n"
+                   "\n"
+                   "<|endoftext|> in the text is text like any other unless --allow-special is given.\n"
+                   "\n"
+                   "Text of any length takes about 100 MB of memory at most; only a single stretch of white space, or\n"
+                   "a single word, of many megabytes takes more.",
+    .examples = "  $ echo -n 'Hello world' | my-llm tokenize\n"
+                "  15496 995\n"
+                "  $ my-llm tokenize --count book.txt\n"
+                "  $ my-llm tokenize --format u16 book.txt > book.u16\n"
+                "  $ my-llm tokenize --decode --format u16 book.u16 | cmp - book.txt",
+    .options = tokenize_options,
+    .n_options = sizeof tokenize_options / sizeof tokenize_options[0],
+    .args_size = sizeof(struct tokenize_args),
+    .max_operands = 1,
+    .init = tokenize_init,
+    .run = tokenize_run,
+};

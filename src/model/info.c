@@ -1,0 +1,153 @@
+// info.c: what there is to know about a loaded model: its shape, its parts, the memory it takes, and
+// whether all its weights are numbers.
+#include <string.h>
+
+#include "model/forward.h"
+
+// A sentence about NaN costs reading every weight, so it is not part of opening: `my-llm info` asks.
+// Counted in the file's own bytes, not in what put() made of them, block by block for the progress call.
+enum {
+    BLOCK = 1 << 20 // elements between two progress calls
+};
+
+// A number is NaN or infinite when all bits of its exponent are set.
+static int64_t nonfinite_u16(const uint8_t *bytes, size_t n, uint16_t exponent) {
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, bytes + 2 * i, sizeof bits);
+        count += (bits & exponent) == exponent;
+    }
+    return count;
+}
+
+static int64_t nonfinite_u32(const uint8_t *bytes, size_t n, uint32_t exponent) {
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, bytes + 4 * i, sizeof bits);
+        count += (bits & exponent) == exponent;
+    }
+    return count;
+}
+
+int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
+    switch (dtype) {
+    case DTYPE_F32:
+        return nonfinite_u32(data, n, 0x7f800000);
+    case DTYPE_F16:
+        return nonfinite_u16(data, n, 0x7c00);
+    case DTYPE_BF16:
+        return nonfinite_u16(data, n, 0x7f80);
+    default:
+        return 0;
+    }
+}
+
+// Bytes of all parameters as stored.
+static int64_t stored_bytes(const struct llm_engine *engine) {
+    int64_t bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            bytes += (int64_t)engine->map.views[p][layer]->size;
+        }
+    }
+    return bytes;
+}
+
+static bool report(struct llm_engine *engine, int64_t done, int64_t total) {
+    const struct llm_callbacks *callbacks = &engine->callbacks;
+    const struct llm_progress progress = {"checking weights", "bytes", done, total};
+    return callbacks->progress == NULL || callbacks->progress(callbacks->user, &progress);
+}
+
+int64_t llm_engine_check(struct llm_engine *engine) {
+    if (engine->n_nonfinite >= 0) return engine->n_nonfinite;
+    const int64_t total = stored_bytes(engine);
+    int64_t count = 0, done = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            const struct tensor_view *view = engine->map.views[p][layer];
+            const size_t n = (size_t)view->n_elements;
+            for (size_t first = 0; first < n; first += BLOCK) {
+                const size_t length = n - first < BLOCK ? n - first : BLOCK;
+                count += count_nonfinite(view->data + dtype_bytes(view->dtype, first), view->dtype, length);
+                done += (int64_t)dtype_bytes(view->dtype, length);
+                if (!report(engine, done, total)) return -1;
+            }
+        }
+    }
+    engine->n_nonfinite = count;
+    return count;
+}
+
+// Weights in memory: what is mapped and what was copied.
+static int64_t weight_bytes(const struct llm_engine *engine) {
+    int64_t bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            const struct matrix *matrix = weights_get(&engine->weights, (enum param)p, layer);
+            bytes += (int64_t)dtype_bytes(matrix->dtype, (size_t)matrix->rows * (size_t)matrix->cols);
+        }
+    }
+    return bytes;
+}
+
+// Training in F32: weights, gradients and AdamW's two moments (16 bytes a parameter), and what a backward
+// pass needs of the forward pass of TRAINING_BATCH full contexts: per token and layer both norms' inputs and
+// outputs, fused qkv, the heads' output (8 n_embd) and the feed-forward before and after its activation
+// (2 n_inner). Logits are made in chunks and not kept.
+static int64_t training_bytes(const struct config *config, int64_t n_params) {
+    enum {
+        TRAINING_BATCH = 4
+    };
+    const int64_t n_tokens = (int64_t)TRAINING_BATCH * config->n_ctx;
+    const int64_t per_layer = 8 * (int64_t)config->n_embd + 2 * (int64_t)config->n_inner;
+    return 16 * n_params + 4 * n_tokens * (config->n_layer * per_layer + 2 * (int64_t)config->n_embd);
+}
+
+static void fill_parts(const struct config *config, struct llm_model_info *info) {
+    for (int part = 0; part < PART_COUNT; part++) {
+        int64_t n = 0;
+        for (int p = 0; p < PARAM_COUNT; p++) {
+            if ((int)params[p].part == part)
+                n += param_count(config, (enum param)p) * param_size(config, (enum param)p);
+        }
+        if (n == 0) continue;
+        info->parts[info->n_parts++] = (struct llm_model_part){param_part_name((enum param_part)part), n};
+        info->n_params += n;
+    }
+}
+
+void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *info) {
+    const struct config *config = &engine->config;
+    *info = (struct llm_model_info){
+        .path = engine->path,
+        .format = engine->container->format,
+        .dtype = dtype_info(engine->dtype)->name,
+        .n_layer = config->n_layer,
+        .n_head = config->n_head,
+        .n_embd = config->n_embd,
+        .n_inner = config->n_inner,
+        .n_ctx = config->n_ctx,
+        .vocab_size = config->vocab_size,
+        .activation = activation_name(config->activation),
+        .layer_norm_epsilon = config_epsilon(config),
+        .tied_head = config->tied_head,
+        .scale_attn_weights = config->scale_attn_weights,
+        .scale_attn_by_layer = config->scale_attn_by_layer,
+        .files = engine->files,
+        .n_files = engine->n_files,
+        .n_nonfinite = engine->n_nonfinite,
+        .has_tokenizer = engine->tokenizer != NULL,
+        .isa = ops_level_name(engine->ops->level),
+        .n_threads = engine->ops->n_threads,
+    };
+    fill_parts(config, info);
+    info->bytes_weights = weight_bytes(engine);
+    info->bytes_kv_cache = kv_cache_bytes(config, 1);
+    // A prompt that fills the context is processed as one batch.
+    info->bytes_inference =
+        info->bytes_weights + info->bytes_kv_cache + activations_bytes(config, config->n_ctx, 1, true);
+    info->bytes_training = training_bytes(config, info->n_params);
+}

@@ -1,0 +1,52 @@
+// cpu.c: see cpu.h.
+#include "ops/cpu/cpu.h"
+
+#include <stdlib.h>
+
+static const struct kernels *kernels_of(enum ops_level level) {
+    switch (level) {
+#if defined(__x86_64__)
+    case OPS_AVX512:
+        return &kernels_avx512;
+    case OPS_AVX2:
+        return &kernels_avx2;
+#endif
+    default:
+        return &kernels_baseline;
+    }
+}
+
+bool cpu_init(struct ops *ops, struct llm_error *err) {
+    struct cpu *cpu = calloc(1, sizeof *cpu);
+    if (cpu == NULL) return error_memory(err, "operations");
+    cpu->kernels = kernels_of(ops->level);
+    host_state(ops)->cpu = cpu;
+    ops->embed = cpu_embed;
+    ops->layer_norm = cpu_layer_norm;
+    ops->linear = cpu_linear;
+    ops->store_kv = cpu_store_kv;
+    ops->attention = cpu_attention;
+    ops->head_loss = cpu_head_loss;
+    ops->reserve = cpu_reserve;
+    return true;
+}
+
+bool cpu_scratch(struct cpu *cpu, size_t size, struct llm_error *err) {
+    if (size <= cpu->scratch_size) return true;
+    if (size > (SIZE_MAX - 63) / sizeof *cpu->scratch) return error_memory(err, "scratch for matrix products");
+    free(cpu->scratch);
+    cpu->scratch_size = 0;
+    cpu->scratch = aligned_alloc(64, (size * sizeof *cpu->scratch + 63) / 64 * 64);
+    if (cpu->scratch == NULL) return error_memory(err, "scratch for matrix products");
+    cpu->scratch_size = size;
+    return true;
+}
+
+bool cpu_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err) {
+    const size_t size = cpu_product_reserve(ops, n_rows, n_wide, max_weight) + cpu_head_loss_reserve(n_rows);
+    struct host_state *state = host_state(ops);
+    pthread_mutex_lock(&state->lock);
+    const bool ok = cpu_scratch(state->cpu, size, err);
+    pthread_mutex_unlock(&state->lock);
+    return ok;
+}

@@ -1,0 +1,58 @@
+// cpu.h: the fast operations: drivers that cut an operation into parts for threads, kernels that compute a part.
+//
+// Each operation opens at most one parallel region. How it is cut depends on its shape only, never on the
+// number of threads, and a part is computed by one thread: so results do not depend on that number either.
+// For this reason oneDNN is called from inside the region, on one thread a call (told to use several, it
+// cuts by their number, and its sums change with it).
+//
+// Scratch is shared by the sessions of an engine; whoever uses it holds host_state.lock.
+#ifndef OPS_CPU_CPU_H
+#define OPS_CPU_CPU_H
+
+#include "ops/cpu/kernels.h"
+#include "ops/host.h"
+
+struct cpu {
+    const struct kernels *kernels;
+    float *scratch; // [scratch_size], 64-byte aligned
+    size_t scratch_size;
+};
+
+// Overrides what ref filled in. The table's level says which kernels.
+bool cpu_init(struct ops *ops, struct llm_error *err);
+
+void cpu_embed(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,
+               const int32_t *positions, int n);
+void cpu_layer_norm(struct ops *ops, float *out, const float *x, const float *weight, const float *bias, float epsilon,
+                    int n, int n_embd);
+bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual, int n,
+                struct llm_error *err);
+void cpu_store_kv(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
+                  int n_head, int head_size);
+void cpu_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
+                   int n_sequences);
+bool cpu_head_loss(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
+                   int n, struct llm_error *err);
+bool cpu_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
+
+// Makes the scratch at least `size` floats; what it held is lost. The lock is held.
+bool cpu_scratch(struct cpu *cpu, size_t size, struct llm_error *err);
+
+// Floats of scratch that cpu_product needs: 0 when the weights are used where they lie.
+size_t cpu_product_scratch(const struct ops *ops, const struct product *product);
+// Computes a product of any number of rows. `scratch` has the size above.
+bool cpu_product(struct ops *ops, const struct product *product, float *scratch, struct llm_error *err);
+// Floats of scratch for the operations whose sizes ops->reserve was told.
+size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight);
+size_t cpu_head_loss_reserve(int n_rows);
+
+static inline struct cpu *cpu_of(struct ops *ops) {
+    return host_state(ops)->cpu;
+}
+
+// Regions of fewer multiply-adds than this stay on one thread: below, waking the others costs more than they save.
+enum {
+    CPU_PARALLEL_WORK = 1 << 15
+};
+
+#endif

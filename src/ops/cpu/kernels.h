@@ -1,0 +1,69 @@
+// kernels.h: what a level's compilation of the kernels offers.
+//
+// A kernel works on one thread and knows nothing of others: it computes the part of an operation it is
+// told to, and computes it the same way whatever the other parts are. The drivers (linear.c,
+// attention.c, ...) cut an operation into parts and own threads and memory.
+//
+// kernels_<level>.c is the compilation: it includes every *_tmpl.c and is compiled with that level's flags.
+#ifndef OPS_CPU_KERNELS_H
+#define OPS_CPU_KERNELS_H
+
+#include "ops/ops.h"
+
+// out = activation(x W + bias) + residual, with W a matrix or some columns of one.
+struct product {
+    const float *x; // [n, n_in]
+    int n, n_in, n_out;
+    const void *weight;
+    enum dtype dtype;
+    bool transposed;       // as in struct linear
+    int64_t weight_stride; // elements from one stored row to the next
+    const float *bias;     // [n_out] or NULL
+    const float *residual; // [n] rows, out_stride apart, or NULL; may be out
+    enum activation activation;
+    float *out; // [n] rows, out_stride apart
+    int64_t out_stride;
+};
+
+enum {
+    // Most rows that kernels->product takes: its sums, [rows, columns], stay in the first-level cache.
+    PRODUCT_ROWS = 16,
+    // Columns are shared out in multiples of this, so that where a part ends changes no result.
+    PRODUCT_COLUMNS = 16,
+    // Queries that kernels->attend takes at once.
+    ATTEND_QUERIES = 96,
+};
+
+struct kernels {
+    // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows, reading each weight once.
+    // `first` is a multiple of PRODUCT_COLUMNS.
+    void (*product)(const struct product *product, int first, int last);
+
+    // Columns first .. last - 1 of one row: out = activation(sum + bias) + residual. sum [last - first] may
+    // be where out will be.
+    void (*finish)(const struct product *product, int row, const float *sum, int first, int last);
+
+    // to[i] = from[i], widened from its dtype.
+    void (*widen)(float *to, const void *from, enum dtype dtype, int64_t n);
+
+    // One row of ops->embed and of ops->layer_norm.
+    void (*embed)(float *out, const void *token, enum dtype token_dtype, const void *position,
+                  enum dtype position_dtype, int n_embd);
+    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias, float epsilon, int n_embd);
+
+    // Queries first .. first + n - 1 of one head of one sequence, n <= ATTEND_QUERIES.
+    void (*attend)(const struct attention *attention, const struct attention_sequence *sequence, int head, int first,
+                   int n);
+
+    // Takes n more logits into a running log-sum-exp: the largest so far, and the sum of exp(logit - largest).
+    // A row starts with largest = -INFINITY, sum = 0.
+    void (*log_sum_exp)(float *largest, float *sum, const float *logits, int n);
+};
+
+extern const struct kernels kernels_baseline;
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
+#endif
+
+#endif

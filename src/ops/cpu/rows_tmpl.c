@@ -1,0 +1,90 @@
+// rows_tmpl.c: kernels that walk over rows once: widening, embedding, layer norm, log-sum-exp.
+#include <math.h>
+
+#include "ops/cpu/kernels.h"
+#include "ops/cpu/vector.h"
+
+INLINE void widen_as(float *to, const void *from, enum dtype dtype, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(to + i, vf_widen(from, dtype, (size_t)i));
+    for (; i < n; i++) to[i] = f_widen(from, dtype, (size_t)i);
+}
+
+static void widen(float *to, const void *from, enum dtype dtype, int64_t n) {
+    switch (dtype) {
+    case DTYPE_F16:
+        widen_as(to, from, DTYPE_F16, n);
+        break;
+    case DTYPE_BF16:
+        widen_as(to, from, DTYPE_BF16, n);
+        break;
+    default:
+        memcpy(to, from, (size_t)n * sizeof *to);
+    }
+}
+
+static void embed(float *out, const void *token, enum dtype token_dtype, const void *position,
+                  enum dtype position_dtype, int n_embd) {
+    int i = 0;
+    for (; i + LANES <= n_embd; i += LANES) {
+        vf_store(out + i, vf_widen(token, token_dtype, (size_t)i) + vf_widen(position, position_dtype, (size_t)i));
+    }
+    for (; i < n_embd; i++) {
+        out[i] = f_widen(token, token_dtype, (size_t)i) + f_widen(position, position_dtype, (size_t)i);
+    }
+}
+
+// The sum over a row of (x - center)^power, power 1 or 2, in four vectors of partial sums.
+INLINE float row_sum(const float *x, float center, int power, int n) {
+    vf sums[4] = {0};
+    int i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        for (int j = 0; j < 4; j++) {
+            const vf d = vf_load(x + i + j * LANES) - vf_splat(center);
+            sums[j] = power == 1 ? sums[j] + d : d * d + sums[j];
+        }
+    }
+    float rest = 0;
+    for (; i < n; i++) {
+        const float d = x[i] - center;
+        rest += power == 1 ? d : d * d;
+    }
+    return vf_sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
+}
+
+// Two passes, mean first: the one-pass form E[x^2] - E[x]^2 cancels where the mean is large.
+static void layer_norm(float *out, const float *x, const float *weight, const float *bias, float epsilon, int n_embd) {
+    const float mean = row_sum(x, 0, 1, n_embd) / (float)n_embd;
+    const float variance = row_sum(x, mean, 2, n_embd) / (float)n_embd;
+    const float scale = 1 / sqrtf(variance + epsilon);
+    int i = 0;
+    for (; i + LANES <= n_embd; i += LANES) {
+        const vf normal = (vf_load(x + i) - vf_splat(mean)) * vf_splat(scale);
+        vf_store(out + i, normal * vf_load(weight + i) + vf_load(bias + i));
+    }
+    for (; i < n_embd; i++) out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+}
+
+static void log_sum_exp(float *largest, float *sum, const float *logits, int n) {
+    vf greatest = vf_splat(*largest);
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) greatest = vf_max(vf_load(logits + i), greatest);
+    float next = vf_largest(greatest);
+    for (; i < n; i++) next = logits[i] > next ? logits[i] : next;
+
+    // exp(-inf - -inf) would be NaN: a row that has seen nothing has nothing to scale.
+    const float before = *sum == 0 ? 0 : *sum * expf(*largest - next);
+    vf sums = {0};
+    for (i = 0; i + LANES <= n; i += LANES) sums += vf_exp(vf_load(logits + i) - vf_splat(next));
+    float rest = 0;
+    for (; i < n; i++) rest += expf(logits[i] - next);
+    *largest = next;
+    *sum = before + vf_sum(sums) + rest;
+}
+
+// The table of the level that includes the templates; this one comes last.
+#define KERNELS                                                                                                        \
+    {                                                                                                                  \
+        .product = product_columns, .finish = product_finish, .widen = widen, .embed = embed,                          \
+        .layer_norm = layer_norm, .attend = attend, .log_sum_exp = log_sum_exp                                         \
+    }

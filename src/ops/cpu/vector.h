@@ -1,0 +1,232 @@
+// vector.h: the vectors that the kernels are written in.
+//
+// A kernel is one source in the compilers' own vector arithmetic (+ - * / on vectors), compiled once
+// per level with that level's flags; LANES is what fits a register there. Only what that arithmetic
+// cannot say (maximum, half precision) names an instruction, and always beside the same in plain C.
+// LANES can be set from outside: wide vectors on a narrow machine are how the 16-lane kernels are
+// tested where there is no AVX-512.
+//
+// a * b + c is one rounding where the level has FMA (the kernels are compiled with -ffp-contract=fast).
+#ifndef OPS_CPU_VECTOR_H
+#define OPS_CPU_VECTOR_H
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "base/dtype.h"
+
+#ifndef LANES
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+
+// The same where they lie in memory, at the alignment of one element.
+typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint16_t vh_memory __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+
+INLINE vf vf_load(const float *p) {
+    return *(const vf_memory *)p;
+}
+
+INLINE void vf_store(float *p, vf v) {
+    *(vf_memory *)p = v;
+}
+
+// The first n < LANES floats; the rest is zero.
+INLINE vf vf_load_part(const float *p, int n) {
+    vf v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+INLINE void vf_store_part(float *p, vf v, int n) {
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+INLINE vf vf_splat(float x) {
+#if LANES == 16
+    return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif LANES == 8
+    return (vf){x, x, x, x, x, x, x, x};
+#else
+    return (vf){x, x, x, x};
+#endif
+}
+
+INLINE vi vi_splat(int32_t x) {
+    return (vi){0} + x;
+}
+
+// 0, 1, 2, ...
+INLINE vi vi_lane_numbers(void) {
+#if LANES == 16
+    return (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif LANES == 8
+    return (vi){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    return (vi){0, 1, 2, 3};
+#endif
+}
+
+// a where the mask is -1, b where it is 0.
+INLINE vf vf_select(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+// a > b ? a : b: the second when either is NaN.
+INLINE vf vf_max(vf a, vf b) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif LANES == 8 && defined(__AVX__)
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return vf_select(a > b, a, b);
+#endif
+}
+
+// a < b ? a : b: the second when either is NaN.
+INLINE vf vf_min(vf a, vf b) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif LANES == 8 && defined(__AVX__)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return vf_select(a < b, a, b);
+#endif
+}
+
+// The sum of the lanes, halves added to each other until one is left.
+INLINE float vf_sum(vf v) {
+    typedef float quarter __attribute__((vector_size(16)));
+    quarter part[LANES / 4];
+    memcpy(part, &v, sizeof v);
+#if LANES == 16
+    part[0] = (part[0] + part[2]) + (part[1] + part[3]);
+#elif LANES == 8
+    part[0] = part[0] + part[1];
+#endif
+    return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+}
+
+// The largest lane; NaN lanes may be passed over.
+INLINE float vf_largest(vf v) {
+    float lanes[LANES];
+    memcpy(lanes, &v, sizeof v);
+    float largest = lanes[0];
+    for (int i = 1; i < LANES; i++) largest = lanes[i] > largest ? lanes[i] : largest;
+    return largest;
+}
+
+INLINE vf vf_from_bf16(vh bits) {
+    return (vf)(__builtin_convertvector(bits, vu) << 16);
+}
+
+// IEEE binary16: its exponent and mantissa, put where F32 has them, are the number times 2^-112 (exact,
+// subnormals too); infinities and NaN keep an exponent of all ones.
+INLINE vf vf_from_f16(vh bits) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_cvtph_ps((__m256i)bits);
+#elif LANES == 8 && defined(__F16C__)
+    return (vf)_mm256_cvtph_ps((__m128i)bits);
+#else
+    const vu wide = __builtin_convertvector(bits, vu);
+    const vu sign = (wide & 0x8000) << 16;
+    const vu magnitude = (wide & 0x7fff) << 13;
+    const vf value = (vf)magnitude * vf_splat(0x1p112f);
+    const vu special = (vu)(magnitude >= (vu)vi_splat(0x0f800000)) & 0x7f800000;
+    return (vf)((vu)value | special | sign);
+#endif
+}
+
+// n elements from element i of a row of weights, widened.
+INLINE vf vf_widen(const void *row, enum dtype dtype, size_t i) {
+    switch (dtype) {
+    case DTYPE_F16:
+        return vf_from_f16(*(const vh_memory *)((const uint16_t *)row + i));
+    case DTYPE_BF16:
+        return vf_from_bf16(*(const vh_memory *)((const uint16_t *)row + i));
+    default:
+        return vf_load((const float *)row + i);
+    }
+}
+
+// One element of a row of weights.
+INLINE float f_widen(const void *row, enum dtype dtype, size_t i) {
+    switch (dtype) {
+    case DTYPE_F16:
+        return f16_to_f32(((const uint16_t *)row)[i]);
+    case DTYPE_BF16:
+        return bf16_to_f32(((const uint16_t *)row)[i]);
+    default:
+        return ((const float *)row)[i];
+    }
+}
+
+// The first n < LANES elements from element i; the rest is zero.
+INLINE vf vf_widen_part(const void *row, enum dtype dtype, size_t i, int n) {
+    float lanes[LANES] = {0};
+    for (int j = 0; j < n; j++) lanes[j] = f_widen(row, dtype, i + (size_t)j);
+    return vf_load(lanes);
+}
+
+// exp(x), about 1 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts so that r is exact;
+// exp(r) = 1 + r + r^2 q(r), q fitted at the Chebyshev nodes (relative error 1.1e-8).
+// 2^n is applied in two halves, which reaches infinity above and the subnormals below.
+INLINE vf vf_exp(vf x) {
+    const vf clamped = vf_min(vf_splat(89.0f), vf_max(vf_splat(-104.0f), x)); // NaN stays: it is the second
+    const vf magic = vf_splat(0x1.8p23f);                                     // adding it rounds to an integer
+    const vf shifted = clamped * vf_splat(0x1.715476p0f) + magic;             // log2(e)
+    const vf n = shifted - magic;
+    const vf r = (clamped - n * vf_splat(0x1.62e400p-1f)) - n * vf_splat(0x1.7f7d1cp-20f);
+    vf q = vf_splat(0.00139345445f);
+    q = q * r + vf_splat(0.00836377647f);
+    q = q * r + vf_splat(0.0416664568f);
+    q = q * r + vf_splat(0.166665734f);
+    q = q * r + vf_splat(0.500000001f);
+    const vf p = (r * r) * q + r + vf_splat(1.0f);
+    const vi exponent = (vi)shifted - vi_splat(0x4b400000);
+    const vi half = exponent >> 1;
+    const vf low = (vf)((vu)(half + 127) << 23);
+    const vf high = (vf)((vu)(exponent - half + 127) << 23);
+    return p * low * high;
+}
+
+// 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 u)): no
+// cancellation at either end.
+INLINE vf vf_gelu_tanh(vf x) {
+    const vf minus_2u = x * (vf_splat(-1.5957691216f) + (x * x) * vf_splat(-0.0713548163f));
+    return x / (vf_splat(1.0f) + vf_exp(minus_2u));
+}
+
+// x Phi(x), Phi(x) = erfc(-x / sqrt(2)) / 2, erfc(z) = exp(-z^2) t P(t) with t = 1 / (1 + 0.4 z) for
+// z >= 0; P fitted at the Chebyshev nodes for z up to 10 (relative error 1.5e-8).
+INLINE vf vf_gelu_erf(vf x) {
+    static const float fit[] = {-0.0325844748f, 0.213839306f, -0.53497239f, 0.59413845f,  -0.321848223f,
+                                0.291403411f,   0.123280951f, 0.21622612f,  0.224802674f, 0.225714179f};
+    const vf scaled = x * vf_splat(0.70710678f);
+    const vf z = vf_min(vf_splat(10.0f), vf_max(-scaled, scaled));
+    const vf t = vf_splat(1.0f) / (vf_splat(1.0f) + vf_splat(0.4f) * z);
+    vf p = vf_splat(fit[0]);
+    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = p * t + vf_splat(fit[i]);
+    const vf tail = vf_splat(0.5f) * (p * t) * vf_exp(-(z * z)); // Phi(-|x|)
+    return x * vf_select(x > vf_splat(0), vf_splat(1.0f) - tail, tail);
+}
+
+#endif
