@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "tokenizer/core.h"
-#include "tokenizer/split.h"
 #include "tokenizer/train_count.h"
 #include "tokenizer/train_merge.h"
 
@@ -43,27 +41,6 @@ bool bpe_trainer_count(struct bpe_trainer *trainer, int thread, const char *text
     return true;
 }
 
-// Whether the character that ends at text[at] (at > 0) is white space. A byte that ends no character is none.
-static bool space_before(const char *text, size_t at) {
-    for (size_t length = 4; length > 0; length--) {
-        int32_t code = 0;
-        if (length > at || utf8_decode(text + at - length, length, &code) != length || code < 0) continue;
-        size_t class_length = 0;
-        return split_class((const uint8_t *)text + at - length, length, &class_length) == CHAR_SPACE;
-    }
-    return false;
-}
-
-// No piece reaches from a character that is not white space over white space (white space is only ever in front
-// of a piece), what a piece may be never depends on text before it, and no mark of a document's end has white space.
-size_t bpe_trainer_cut(const char *text, size_t size) {
-    for (size_t at = size; at-- > 1;) {
-        const bool space = text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r');
-        if (space && !space_before(text, at)) return at;
-    }
-    return 0;
-}
-
 // Makes the tokenizer of what was learnt, with <|endoftext|> behind.
 static struct llm_tokenizer *trained_tokenizer(struct learnt *learnt, struct llm_error *err) {
     strbuf_puts(&learnt->bytes, EOT_TEXT);
@@ -83,18 +60,23 @@ static struct llm_tokenizer *trained_tokenizer(struct learnt *learnt, struct llm
     return tokenizer_new(&vocabulary, err);
 }
 
-struct llm_tokenizer *bpe_trainer_finish(struct bpe_trainer *trainer, int vocab_size, int64_t min_frequency,
-                                         const struct llm_callbacks *callbacks, struct llm_error *err) {
+bool bpe_trainer_check(int vocab_size, int64_t min_frequency, struct llm_error *err) {
     const int smallest = 256 + 1;
     if (vocab_size < smallest || vocab_size > MAX_TOKENS) {
-        error_set(err, LLM_ERROR_ARGUMENT,
-                  "a vocabulary of %d ids was asked for; from %d (the bytes and " EOT_TEXT ") to %d are possible",
-                  vocab_size, smallest, MAX_TOKENS);
-        return NULL;
+        return error_set(err, LLM_ERROR_ARGUMENT,
+                         "a vocabulary of %d ids: %d (the bytes and " EOT_TEXT ") to %d were expected", vocab_size,
+                         smallest, MAX_TOKENS);
     }
+    if (min_frequency >= 0) return true;
+    return error_set(err, LLM_ERROR_ARGUMENT, "a least frequency of %lld: 0 or more was expected",
+                     (long long)min_frequency);
+}
+
+struct llm_tokenizer *bpe_trainer_finish(struct bpe_trainer *trainer, int vocab_size, int64_t min_frequency,
+                                         const struct llm_callbacks *callbacks, struct llm_error *err) {
     struct learnt learnt = {0};
     struct llm_tokenizer *tokenizer = NULL;
-    bool ok = true;
+    bool ok = bpe_trainer_check(vocab_size, min_frequency, err);
     for (int i = 1; ok && i < trainer->n_threads; i++) {
         ok = piece_table_add(&trainer->tables[0], &trainer->tables[i], err);
         piece_table_release(&trainer->tables[i]);

@@ -17,13 +17,13 @@ struct bpe_trainer;
 struct bpe_trainer *bpe_trainer_new(int n_threads, struct llm_error *err);
 void bpe_trainer_free(struct bpe_trainer *trainer);
 
-// Counts the pieces of `text` [size]: documents parted by <|endoftext|>, which is itself not text. Threads
+// Counts the pieces of `text` [size]: documents parted by <|endoftext|>, which is itself not text, or parts of
+// one cut by llm_tokenizer_cut() (a mark is never cut, as it holds no white space). Threads
 // 0 .. n_threads - 1 may call this at once, each with its own number.
 bool bpe_trainer_count(struct bpe_trainer *trainer, int thread, const char *text, size_t size, struct llm_error *err);
 
-// Where a text that goes on behind `size` may be cut so that its parts, counted apart, give the pieces of
-// the whole: the last place where ASCII white space follows something else. 0 when there is none.
-size_t bpe_trainer_cut(const char *text, size_t size);
+// Whether these can be had; says why not. Ask before counting, which may take long.
+bool bpe_trainer_check(int vocab_size, int64_t min_frequency, struct llm_error *err);
 
 // Learns merges until there are vocab_size ids or no pair occurs min_frequency (and at least one) times,
 // so a small text gives a smaller vocabulary. Afterwards the trainer can only be freed.
