@@ -1,8 +1,9 @@
 // text.h: texts to learn from: files as they lie on a disk, plain, .xz or .gz, one by one or a folder of
 // them, read as a stream, so that a text may be larger than memory.
 //
-// How a file is compressed is told from its first bytes, not its name. Text is passed on byte for byte: no
-// line end, byte order mark or invalid UTF-8 is touched. Error sentences begin with the path.
+// How a file is compressed is told from its first bytes, not its name (but one named .xz or .gz must be it). Text is
+// passed on byte for byte: no line end, byte order mark or invalid UTF-8 is touched. Error sentences begin with the
+// path.
 #ifndef DATA_TEXT_H
 #define DATA_TEXT_H
 

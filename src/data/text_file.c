@@ -78,8 +78,6 @@ static bool xz_failed(const struct text_file *file, lzma_ret result, struct llm_
                          file->path);
     case LZMA_BUF_ERROR:
         return cut_short(file, err);
-    case LZMA_FORMAT_ERROR:
-        return damaged(file, "what follows is not .xz data", err);
     default:
         return damaged(file, "the .xz data does not decompress", err);
     }
@@ -178,6 +176,14 @@ static enum kind kind_of(const uint8_t *bytes, size_t size) {
     return PLAIN;
 }
 
+// A file named as compressed must be: one cut short in its signature would pass for text.
+static bool check_name(const struct text_file *file, struct llm_error *err) {
+    const char *dot = strrchr(path_base(file->path), '.');
+    const enum kind named = dot == NULL ? PLAIN : strcmp(dot, ".xz") == 0 ? XZ : strcmp(dot, ".gz") == 0 ? GZIP : PLAIN;
+    if (named == PLAIN || named == file->kind) return true;
+    return error_set(err, LLM_ERROR_FORMAT, "%s: does not begin as %s data does", file->path, dot);
+}
+
 struct text_file *text_file_open(const char *path, int n_threads, struct llm_error *err) {
     struct text_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
@@ -195,8 +201,9 @@ struct text_file *text_file_open(const char *path, int n_threads, struct llm_err
     ok = ok && input_fill(file, err);
     if (ok) {
         file->kind = kind_of(file->input, file->size);
-        if (file->kind == XZ) ok = xz_start(file, n_threads, err);
-        if (file->kind == GZIP) ok = gzip_start(file, err);
+        ok = check_name(file, err);
+        if (ok && file->kind == XZ) ok = xz_start(file, n_threads, err);
+        if (ok && file->kind == GZIP) ok = gzip_start(file, err);
     }
     if (ok) return file;
     text_file_close(file);
