@@ -36,14 +36,16 @@ struct text_file {
 
 // ---- The compressed side --------------------------------------------------------------------
 
-// Reads more of the file once all input is used up; after the last byte sets input_ended.
+// Once all input is used up, reads the next INPUT bytes of the file; fewer only at its end. A read may be short, and
+// the signature of a compressed file must not be.
 static bool input_fill(struct text_file *file, struct llm_error *err) {
-    while (file->at == file->size && !file->input_ended) {
-        const ssize_t n = read(file->fd, file->input, INPUT);
+    if (file->at < file->size || file->input_ended) return true;
+    file->at = file->size = 0;
+    while (file->size < INPUT && !file->input_ended) {
+        const ssize_t n = read(file->fd, file->input + file->size, INPUT - file->size);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_errno(err, "%s: cannot read", file->path);
-        file->at = 0;
-        file->size = (size_t)n;
+        file->size += (size_t)n;
         file->position += n;
         file->input_ended = n == 0;
     }
