@@ -17,7 +17,8 @@ json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     json_error_t error;
     json_t *value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
+        // Out of memory while building a value, jansson says nothing at all.
+        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
             error_memory(err, "JSON");
         } else {
             str_clean(error.text); // it may quote half a character
@@ -38,9 +39,27 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
     return value;
 }
 
+// A strbuf stays failed, so that not even an error which jansson ignores is lost.
+static int append_text(const char *text, size_t size, void *user) {
+    struct strbuf *buf = user;
+    strbuf_append(buf, text, size);
+    return strbuf_ok(buf) ? 0 : -1;
+}
+
+char *json_text(const json_t *value, size_t flags, struct llm_error *err) {
+    struct strbuf buf;
+    strbuf_init(&buf, SIZE_MAX / 2);
+    const bool ok = json_dump_callback(value, append_text, &buf, flags) == 0;
+    char *text = strbuf_take(&buf);
+    if (ok && text != NULL) return text;
+    free(text);
+    error_memory(err, "JSON text");
+    return NULL;
+}
+
 // "<key> is <value>, <expected> was expected"; a long value is cut.
 static bool json_wrong(const char *key, const json_t *value, const char *expected, struct llm_error *err) {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT, NULL);
     char cut[61] = "?";
     if (text != NULL) snprintf(cut, sizeof cut, "%s", text);
     str_clean(cut);
