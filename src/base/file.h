@@ -27,6 +27,9 @@ bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
 
+// Opens a regular file for reading; returns the descriptor (close it) or -1. *size is its size now.
+int file_open_regular(const char *path, size_t *size, struct llm_error *err);
+
 // A read-only shared mapping of a whole file. An empty file has bytes != NULL and size 0.
 struct file_map {
     const uint8_t *bytes; // [size]
@@ -53,6 +56,10 @@ void file_writer_abort(struct file_writer *writer);
 
 // The three steps above for a file that is already in memory.
 bool file_write(const char *path, const void *bytes, size_t size, struct llm_error *err);
+
+// Writes a file in place and fsyncs it: for a name that does not count yet, before file_rename(), where a
+// lock keeps others away and what a killed process left shall be overwritten rather than pile up.
+bool file_create(const char *path, const void *bytes, size_t size, struct llm_error *err);
 
 // Writes a directory as a whole: files go into directory_writer_path(); commit makes it the target
 // (an existing target is exchanged in one step and removed afterwards, only if `replace` was given).

@@ -39,27 +39,21 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
     return value;
 }
 
-// A strbuf stays failed, so that not even an error which jansson ignores is lost.
-static int append_text(const char *text, size_t size, void *user) {
-    struct strbuf *buf = user;
-    strbuf_append(buf, text, size);
-    return strbuf_ok(buf) ? 0 : -1;
-}
-
-char *json_text(const json_t *value, size_t flags, struct llm_error *err) {
-    struct strbuf buf;
-    strbuf_init(&buf, SIZE_MAX / 2);
-    const bool ok = json_dump_callback(value, append_text, &buf, flags) == 0;
-    char *text = strbuf_take(&buf);
-    if (ok && text != NULL) return text;
-    free(text);
-    error_memory(err, "JSON text");
-    return NULL;
+char *json_dump(const json_t *value, size_t flags) {
+    // json_dumpb() writes into memory that is there already, so that nothing can fail on the way.
+    const size_t size = json_dumpb(value, NULL, 0, flags);
+    char *text = size > 0 ? malloc(size + 1) : NULL;
+    if (text == NULL || json_dumpb(value, text, size, flags) != size) {
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
 }
 
 // "<key> is <value>, <expected> was expected"; a long value is cut.
 static bool json_wrong(const char *key, const json_t *value, const char *expected, struct llm_error *err) {
-    char *text = json_text(value, JSON_ENCODE_ANY | JSON_COMPACT, NULL);
+    char *text = json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT);
     char cut[61] = "?";
     if (text != NULL) snprintf(cut, sizeof cut, "%s", text);
     str_clean(cut);

@@ -162,8 +162,8 @@ static json_t *tensor_to_json(const struct tensor_view *tensor, uint64_t begin) 
                      (json_int_t)begin, (json_int_t)(begin + tensor->size));
 }
 
-// The header of a shard, padded with spaces.
-static char *header_text(const struct safetensors_writer *writer, const struct shard *shard, struct llm_error *err) {
+// The header of a shard, padded; NULL when out of memory.
+static char *header_text(const struct safetensors_writer *writer, const struct shard *shard) {
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
     uint64_t begin = 0;
     bool ok = header != NULL;
@@ -172,24 +172,20 @@ static char *header_text(const struct safetensors_writer *writer, const struct s
         ok = json_object_set_new(header, tensor->name, tensor_to_json(tensor, begin)) == 0;
         begin += tensor->size;
     }
-    if (!ok) error_memory(err, "safetensors header");
-    char *json = ok ? json_text(header, JSON_COMPACT, err) : NULL;
+    char *json = ok ? json_dump(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (json == NULL) return NULL;
     char *text = NULL;
     const size_t size = strlen(json);
     const size_t padding = DATA_ALIGNMENT - 1 - (8 + size + DATA_ALIGNMENT - 1) % DATA_ALIGNMENT;
-    if (asprintf(&text, "%s%*s", json, (int)padding, "") < 0) {
-        error_memory(err, "safetensors header");
-        text = NULL;
-    }
+    if (asprintf(&text, "%s%*s", json, (int)padding, "") < 0) text = NULL;
     free(json);
     return text;
 }
 
 static bool write_header(struct safetensors_writer *writer, const struct shard *shard, struct llm_error *err) {
-    char *text = header_text(writer, shard, err);
-    if (text == NULL) return false;
+    char *text = header_text(writer, shard);
+    if (text == NULL) return error_memory(err, "safetensors header");
     const size_t size = strlen(text);
     uint8_t prefix[8];
     for (int b = 0; b < 8; b++) prefix[b] = (uint8_t)((uint64_t)size >> (8 * b));
@@ -254,7 +250,7 @@ static bool write_index(struct safetensors_writer *writer, struct llm_error *err
     json_t *index = !ok ? NULL
                         : json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)writer->declared,
                                     "weight_map", writer->weight_map);
-    char *text = index == NULL ? NULL : json_text(index, JSON_INDENT(2) | JSON_SORT_KEYS, err);
+    char *text = index == NULL ? NULL : json_dump(index, JSON_INDENT(2) | JSON_SORT_KEYS);
     json_decref(index);
     char *path = path_join(writer->directory, "model.safetensors.index.json");
     if (text == NULL || path == NULL) {
