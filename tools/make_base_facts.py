@@ -1,4 +1,4 @@
-"""Prints the numbers that tests/unit/test_base_dtype.c and test_base_random.c hold our code to.
+"""Prints the numbers that tests/unit/test_base_dtype.c holds our code to.
 
     python tools/make_base_facts.py        (made with numpy 2.4.6, torch 2.15.0)
 
@@ -46,19 +46,6 @@ def dtypes():
         print(f"{name} f32 as bf16: {crc32c(brains.tobytes()):#010x}")
 
 
-def randoms():
-    for seed in (0, 123, 5489, 2**32 - 1):
-        words = np.frombuffer(np.random.RandomState(seed).bytes(4 * 2000), np.uint32)
-        doubles = np.random.RandomState(seed).random_sample(1000)
-        torch.manual_seed(seed)
-        floats = torch.rand(2000).numpy()
-        print(f"seed {seed}: words {words[0]}, {words[1]}, [623] {words[623]}, [624] {words[624]}, "
-              f"[1999] {words[1999]}")
-        print(f"    doubles {doubles[0].hex()}, {doubles[1].hex()}, [999] {doubles[999].hex()}")
-        print(f"    floats {float(floats[0]).hex()}, {float(floats[1]).hex()}, [1999] {float(floats[1999]).hex()}")
-
-
 if __name__ == "__main__":
     print("numpy", np.__version__, "torch", torch.__version__)
     dtypes()
-    randoms()
