@@ -4,13 +4,13 @@
 
 // clang-format off
 const struct command *const commands[] = {
+    &command_generate,
+    &command_eval,
+    &command_tokenize,
+    &command_info,
     &command_convert,
     &command_download,
-    &command_eval,
-    &command_generate,
     &command_help,
-    &command_info,
-    &command_tokenize,
 };
 // clang-format on
 

@@ -172,7 +172,7 @@ static char *header_text(const struct safetensors_writer *writer, const struct s
         ok = json_object_set_new(header, tensor->name, tensor_to_json(tensor, begin)) == 0;
         begin += tensor->size;
     }
-    char *json = ok ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *json = ok ? json_dump(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (json == NULL) return NULL;
     char *text = NULL;
@@ -250,7 +250,7 @@ static bool write_index(struct safetensors_writer *writer, struct llm_error *err
     json_t *index = !ok ? NULL
                         : json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)writer->declared,
                                     "weight_map", writer->weight_map);
-    char *text = index == NULL ? NULL : json_dumps(index, JSON_INDENT(2) | JSON_SORT_KEYS);
+    char *text = index == NULL ? NULL : json_dump(index, JSON_INDENT(2) | JSON_SORT_KEYS);
     json_decref(index);
     char *path = path_join(writer->directory, "model.safetensors.index.json");
     if (text == NULL || path == NULL) {
