@@ -355,6 +355,42 @@ def test_redirects_are_followed(download, server, gpt2):
     assert download.files("models/gpt2") == gpt2
 
 
+# ---- https --------------------------------------------------------------------------------------------
+
+CERTIFICATES = SOURCE / "tests" / "fixtures" / "net"
+
+
+@pytest.fixture
+def secure(gpt2, download):
+    for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        download.environment.pop(name, None)
+    with web.Server(CERTIFICATES / "server.crt", CERTIFICATES / "server.key") as server:
+        server.files = {GPT2 + name: body for name, body in gpt2.items()}
+        yield server
+
+
+def test_https(download, secure, gpt2):
+    download.environment["SSL_CERT_FILE"] = str(CERTIFICATES / "server.crt")
+    code, _, err = download("gpt2", "--from", secure.url)
+    assert code == 0, err
+    assert download.files("models/gpt2") == gpt2
+
+
+def test_certificate_of_a_stranger(download, secure):
+    sentence = download.fails("gpt2", "--from", secure.url)
+    assert sentence.startswith("my-llm: cannot download gpt2: %s%scheckpoint: server certificate verification failed"
+                               % (secure.url, GPT2))
+    assert secure.requests == []
+
+
+def test_https_does_not_fall_back_to_http(download, secure, server):
+    download.environment["SSL_CERT_FILE"] = str(CERTIFICATES / "server.crt")
+    target = server.url + GPT2 + "checkpoint"
+    assert failure(download, secure, web.redirect(target)) == (
+        "the server redirects to %s, which is not followed\n" % target)
+    assert server.requests == []
+
+
 # ---- Sums of the first download ---------------------------------------------------------------------
 
 def test_later_download_is_held_to_the_first(download, server, gpt2):
