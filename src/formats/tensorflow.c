@@ -156,6 +156,11 @@ static char *find_checkpoint_path(const char *text, struct llm_error *err) {
     return name;
 }
 
+// Whether there is a `checkpoint` that is not a directory (as a training run's own is, which has "." in it).
+static bool holds_checkpoint(const char *directory) {
+    return directory_holds(directory, "checkpoint") && !directory_holds(directory, "checkpoint/.");
+}
+
 // The prefix of the checkpoint's files in this directory, a plain file name, allocated.
 static char *read_prefix(const char *directory, struct llm_error *err) {
     char *path = path_join(directory, "checkpoint");
@@ -166,7 +171,7 @@ static char *read_prefix(const char *directory, struct llm_error *err) {
     char *prefix = NULL;
     char *text = NULL;
     size_t size = 0;
-    if (!path_exists(path) || directory_exists(path)) {
+    if (!holds_checkpoint(directory)) {
         prefix = strdup("model.ckpt");
         if (prefix == NULL) error_memory(err, "checkpoint path");
     } else if (file_read(path, CHECKPOINT_MAX, &text, &size, err)) {
@@ -189,13 +194,7 @@ static char *read_prefix(const char *directory, struct llm_error *err) {
 // ---- Open and probe -------------------------------------------------------------------------
 
 bool tensorflow_probe(const char *path) {
-    char *checkpoint = path_join(path, "checkpoint");
-    char *index = path_join(path, "model.ckpt.index");
-    const bool there = checkpoint != NULL && index != NULL &&
-                       (path_exists(index) || (path_exists(checkpoint) && !directory_exists(checkpoint)));
-    free(checkpoint);
-    free(index);
-    return there;
+    return directory_holds(path, "model.ckpt.index") || holds_checkpoint(path);
 }
 
 static bool open_index(struct tensorflow_index *index, const char *stem, struct llm_error *err) {
