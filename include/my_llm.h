@@ -184,6 +184,30 @@ LLM_API const char *llm_tokenizer_token(const struct llm_tokenizer *tokenizer, i
 LLM_API bool llm_tokenizer_decode(const struct llm_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, char **text,
                                   size_t *size, struct llm_error *err);
 
+// ---- A vocabulary of one's own ---------------------------------------------------------------
+
+struct llm_tokenizer_train_options {
+    int vocab_size;        // ids, the 256 bytes and <|endoftext|> among them (8192)
+    int64_t min_frequency; // learn no token from a pair that occurs less often (0)
+    int n_threads;         // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_tokenizer_train_options_init(struct llm_tokenizer_train_options *options);
+
+// Learns a vocabulary (byte-level BPE, GPT-2's pre-split) from texts: files, plain, .xz or .gz, or folders of
+// *.txt, *.text and *.md. <|endoftext|> parts documents; it gets the last id. The merges are those that Hugging
+// Face tokenizers learn from the same documents. When the text has too few different words, the vocabulary stays
+// smaller than asked for. `options` may be NULL.
+LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size_t n_files,
+                                                  const struct llm_tokenizer_train_options *options,
+                                                  struct llm_error *err);
+
+// Writes vocab.json, merges.txt and tokenizer.json, as Hugging Face has them, as a new directory; all or nothing.
+// With `overwrite`, an existing directory is replaced.
+LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
+                                struct llm_error *err);
+
 // ---- Session: generation --------------------------------------------------------------------
 
 struct llm_session;

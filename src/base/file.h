@@ -27,6 +27,9 @@ bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
 
+// Opens a regular file for reading; returns the descriptor (close it) or -1. *size is its size now.
+int file_open_regular(const char *path, size_t *size, struct llm_error *err);
+
 // A read-only shared mapping of a whole file. An empty file has bytes != NULL and size 0.
 struct file_map {
     const uint8_t *bytes; // [size]
