@@ -29,7 +29,7 @@ struct job {
     int64_t position;       // bytes of the files before the present one
     atomic_int n_waiting;   // blocks not yet counted
     atomic_bool failed;     // in a task
-    struct llm_error error; // of the first task that failed; written in a critical section
+    struct llm_error error; // of the first task that failed, which alone writes it; read when all have ended
 };
 
 // The end of the text read so far that is not yet cut off.
@@ -41,7 +41,6 @@ struct pending {
 static void count_block(struct job *job, char *text, size_t size) {
     struct llm_error error = {0};
     if (!atomic_load(&job->failed) && !bpe_trainer_count(job->trainer, omp_get_thread_num(), text, size, &error)) {
-#pragma omp critical(train_tokenizer_error)
         if (!atomic_exchange(&job->failed, true)) job->error = error;
     }
     free(text);
