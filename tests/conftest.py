@@ -37,10 +37,17 @@ def build():
     return BUILD
 
 
+@pytest.fixture(scope="session")
+def program():
+    """Path of my-llm, for tests that run it in ways of their own."""
+    return PROGRAM
+
+
 @pytest.fixture
 def env(tmp_path):
     """The program's environment: nothing of the tester's but what running needs."""
-    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "MY_LLM_THREADS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
+    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "MY_LLM_THREADS", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+            "OMP_WAIT_POLICY")
     result = {name: os.environ[name] for name in kept if name in os.environ}
     result["HOME"] = str(tmp_path / "home")
     result["MY_LLM_HOME"] = str(tmp_path / "home" / "my-llm")

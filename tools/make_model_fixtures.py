@@ -147,14 +147,17 @@ def save(model, folder, **options):
 
 
 def save_openai(model, folder):
-    """The weights as OpenAI's variables, written by TensorFlow itself."""
+    arrays = {k.removeprefix("transformer."): v.numpy() for k, v in model.state_dict().items()}
+    return save_openai_arrays(arrays, model.config.to_dict(), folder)
+
+
+def save_openai_arrays(arrays, config, folder):
+    """Arrays by their Hugging Face names, as OpenAI's variables, written by TensorFlow itself."""
     import tensorflow as tf
 
     os.makedirs(folder, exist_ok=True)
-    config = model.config
-    state = {k.removeprefix("transformer."): v.numpy() for k, v in model.state_dict().items()}
     names = {"wte.weight": "wte", "wpe.weight": "wpe", "ln_f.weight": "ln_f/g", "ln_f.bias": "ln_f/b"}
-    for layer in range(config.n_layer):
+    for layer in range(config["n_layer"]):
         for norm in ("ln_1", "ln_2"):
             names["h.%d.%s.weight" % (layer, norm)] = "h%d/%s/g" % (layer, norm)
             names["h.%d.%s.bias" % (layer, norm)] = "h%d/%s/b" % (layer, norm)
@@ -164,15 +167,16 @@ def save_openai(model, folder):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variables = []
         for ours, theirs in names.items():
-            array = state[ours]
-            if theirs.endswith("/w"):
-                array = array[None]
-            variables.append(tf.compat.v1.Variable(array, name="model/" + theirs, dtype=tf.float32))
-        session.run(tf.compat.v1.global_variables_initializer())
+            array = arrays[ours][None] if theirs.endswith("/w") else arrays[ours]
+            # Fed, not a constant: a graph may hold 2 GB at most.
+            start = tf.compat.v1.placeholder(tf.float32, array.shape)
+            variable = tf.compat.v1.Variable(start, name="model/" + theirs)
+            session.run(variable.initializer, {start: array})
+            variables.append(variable)
         tf.compat.v1.train.Saver(variables).save(session, os.path.join(folder, "model.ckpt"), write_meta_graph=False)
     with open(os.path.join(folder, "hparams.json"), "w") as out:
-        json.dump({"n_vocab": config.vocab_size, "n_ctx": config.n_positions, "n_embd": config.n_embd,
-                   "n_head": config.n_head, "n_layer": config.n_layer}, out, indent=2)
+        json.dump({"n_vocab": config["vocab_size"], "n_ctx": config["n_positions"], "n_embd": config["n_embd"],
+                   "n_head": config["n_head"], "n_layer": config["n_layer"]}, out, indent=2)
         out.write("\n")
     with open(os.path.join(folder, "checkpoint"), "w") as out:  # Saver writes the absolute path of this machine
         out.write('model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')

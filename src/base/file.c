@@ -30,6 +30,15 @@ bool path_exists(const char *path) {
     return lstat(path, &status) == 0;
 }
 
+bool directory_holds(const char *directory, const char *name) {
+    const int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    struct stat status;
+    const bool there = fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    close(fd);
+    return there;
+}
+
 char *path_join(const char *directory, const char *name) {
     char *path = NULL;
     const size_t size = strlen(directory);
@@ -108,8 +117,7 @@ bool file_rename(const char *from, const char *path, struct llm_error *err) {
 
 // ---- Mapping and reading --------------------------------------------------------------------
 
-// Opens a regular file for reading; returns the descriptor or -1.
-static int regular_open(const char *path, size_t *size, struct llm_error *err) {
+int file_open_regular(const char *path, size_t *size, struct llm_error *err) {
     // O_NONBLOCK: opening a FIFO must not wait for a writer.
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
@@ -134,7 +142,7 @@ static int regular_open(const char *path, size_t *size, struct llm_error *err) {
 bool file_map_open(struct file_map *map, const char *path, struct llm_error *err) {
     *map = (struct file_map){0};
     size_t size = 0;
-    const int fd = regular_open(path, &size, err);
+    const int fd = file_open_regular(path, &size, err);
     if (fd < 0) return false;
     bool ok = true;
     if (size == 0) {
@@ -158,7 +166,7 @@ void file_map_close(struct file_map *map) {
 
 bool file_read(const char *path, size_t max_size, char **bytes, size_t *size, struct llm_error *err) {
     size_t expected = 0;
-    const int fd = regular_open(path, &expected, err);
+    const int fd = file_open_regular(path, &expected, err);
     if (fd < 0) return false;
     char *memory = NULL;
     bool ok = false;
@@ -248,16 +256,21 @@ struct file_writer *file_writer_open(const char *path, struct llm_error *err) {
     return NULL;
 }
 
-bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size, struct llm_error *err) {
+// Writes all of `bytes`; `path` is for the error sentence.
+static bool write_all(int fd, const char *path, const void *bytes, size_t size, struct llm_error *err) {
     const char *at = bytes;
     while (size > 0) {
-        const ssize_t n = write(writer->fd, at, size);
+        const ssize_t n = write(fd, at, size);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_errno(err, "%s: cannot write", writer->path);
+        if (n < 0) return error_errno(err, "%s: cannot write", path);
         at += n;
         size -= (size_t)n;
     }
     return true;
+}
+
+bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size, struct llm_error *err) {
+    return write_all(writer->fd, writer->path, bytes, size, err);
 }
 
 bool file_writer_commit(struct file_writer *writer, struct llm_error *err) {
@@ -286,6 +299,15 @@ bool file_write(const char *path, const void *bytes, size_t size, struct llm_err
         return false;
     }
     return file_writer_commit(writer, err);
+}
+
+bool file_create(const char *path, const void *bytes, size_t size, struct llm_error *err) {
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return error_errno(err, "%s: cannot create this file", path);
+    bool ok = write_all(fd, path, bytes, size, err);
+    if (ok && fsync(fd) != 0) ok = error_errno(err, "%s: cannot write", path);
+    if (close(fd) != 0 && ok) ok = error_errno(err, "%s: cannot write", path);
+    return ok;
 }
 
 // ---- The directory writer -------------------------------------------------------------------

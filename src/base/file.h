@@ -11,6 +11,8 @@
 bool file_exists(const char *path);      // a regular file
 bool directory_exists(const char *path); // a directory
 bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
+// Whether there is anything of this name in the directory. Allocates nothing, so it cannot be wrong for want of memory.
+bool directory_holds(const char *directory, const char *name);
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);
@@ -24,6 +26,9 @@ bool directory_create(const char *path, struct llm_error *err);
 bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
+
+// Opens a regular file for reading; returns the descriptor (close it) or -1. *size is its size now.
+int file_open_regular(const char *path, size_t *size, struct llm_error *err);
 
 // A read-only shared mapping of a whole file. An empty file has bytes != NULL and size 0.
 struct file_map {
@@ -51,6 +56,10 @@ void file_writer_abort(struct file_writer *writer);
 
 // The three steps above for a file that is already in memory.
 bool file_write(const char *path, const void *bytes, size_t size, struct llm_error *err);
+
+// Writes a file in place and fsyncs it: for a name that does not count yet, before file_rename(), where a
+// lock keeps others away and what a killed process left shall be overwritten rather than pile up.
+bool file_create(const char *path, const void *bytes, size_t size, struct llm_error *err);
 
 // Writes a directory as a whole: files go into directory_writer_path(); commit makes it the target
 // (an existing target is exchanged in one step and removed afterwards, only if `replace` was given).

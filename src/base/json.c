@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/str.h"
 
 json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
@@ -16,9 +17,11 @@ json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     json_error_t error;
     json_t *value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
+        // Out of memory while building a value, jansson says nothing at all.
+        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
             error_memory(err, "JSON");
         } else {
+            str_clean(error.text); // it may quote half a character
             error_set(err, LLM_ERROR_FORMAT, "not valid JSON: line %d, column %d: %s", error.line, error.column,
                       error.text);
         }
@@ -36,10 +39,25 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
     return value;
 }
 
+char *json_dump(const json_t *value, size_t flags) {
+    // json_dumpb() writes into memory that is there already, so that nothing can fail on the way.
+    const size_t size = json_dumpb(value, NULL, 0, flags);
+    char *text = size > 0 ? malloc(size + 1) : NULL;
+    if (text == NULL || json_dumpb(value, text, size, flags) != size) {
+        free(text);
+        return NULL;
+    }
+    text[size] = '\0';
+    return text;
+}
+
 // "<key> is <value>, <expected> was expected"; a long value is cut.
 static bool json_wrong(const char *key, const json_t *value, const char *expected, struct llm_error *err) {
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    error_set(err, LLM_ERROR_FORMAT, "%s is %.60s%s, %s was expected", key, text != NULL ? text : "?",
+    char *text = json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char cut[61] = "?";
+    if (text != NULL) snprintf(cut, sizeof cut, "%s", text);
+    str_clean(cut);
+    error_set(err, LLM_ERROR_FORMAT, "%s is %s%s, %s was expected", key, cut,
               text != NULL && strlen(text) > 60 ? "..." : "", expected);
     free(text);
     return false;

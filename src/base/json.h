@@ -15,6 +15,10 @@ json_t *json_parse(const char *bytes, size_t size, struct llm_error *err);
 // Reads and parses a file of at most max_size bytes; error sentences begin with the path.
 json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err);
 
+// The value as text, allocated with malloc; NULL when memory ran out. `flags` are jansson's (JSON_INDENT(2), ...).
+// Use this and not json_dumps(), which leaves a key out, and says nothing, when memory runs out right there.
+char *json_dump(const json_t *value, size_t flags);
+
 // Each looks `key` up in `object`. A missing or null key leaves *value alone and is fine; a value of
 // the wrong type, or out of range, is an error: "n_layer is "12", an integer was expected".
 bool json_get_int(const json_t *object, const char *key, int64_t min, int64_t max, int64_t *value,

@@ -85,27 +85,36 @@ char *strbuf_take(struct strbuf *buf) {
     return bytes;
 }
 
+// Copies the character at `text` to `out`, or '?' if it cannot be shown. Advances *used by what was
+// written and returns the length of what was read.
+static size_t copy_clean(const char *text, size_t size, char *out, size_t *used) {
+    int32_t code = 0;
+    const size_t length = utf8_decode(text, size, &code);
+    if (code >= 0x20 && (code < 0x7f || code > 0x9f)) {
+        memmove(out + *used, text, length); // str_clean() works in place
+        *used += length;
+    } else {
+        out[(*used)++] = '?';
+    }
+    return length;
+}
+
+void str_clean(char *text) {
+    const size_t size = strlen(text);
+    size_t used = 0;
+    for (size_t at = 0; at < size;) at += copy_clean(text + at, size - at, text, &used);
+    text[used] = '\0';
+}
+
 char *str_quote(const char *text, char out[STR_QUOTE_SIZE]) {
-    // Behind the characters come at most "...", the quote and the NUL.
-    const size_t room = STR_QUOTE_SIZE - 5;
+    // A character has at most 4 bytes; behind them come at most "...", the quote and the NUL.
+    const size_t room = STR_QUOTE_SIZE - 5 - 4;
     // No more than what fits is looked at: names can be megabytes long.
     const size_t size = strnlen(text, STR_QUOTE_SIZE + 4);
     size_t used = 0;
     out[used++] = '\'';
     size_t at = 0;
-    while (at < size) {
-        int32_t code = 0;
-        const size_t length = utf8_decode(text + at, size - at, &code);
-        if (used + length > room) break;
-        const bool shown = code >= 0x20 && (code < 0x7f || code > 0x9f);
-        if (shown) {
-            memcpy(out + used, text + at, length);
-            used += length;
-        } else {
-            out[used++] = '?';
-        }
-        at += length;
-    }
+    while (at < size && used <= room) at += copy_clean(text + at, size - at, out, &used);
     memcpy(out + used, at < size ? "...'" : "'", at < size ? 5 : 2);
     return out;
 }

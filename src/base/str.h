@@ -30,12 +30,15 @@ bool strbuf_ok(const struct strbuf *buf);
 // Hands the bytes to the caller (free) and leaves the buffer empty. NULL after a failure.
 char *strbuf_take(struct strbuf *buf);
 
+// Makes a stranger's text fit for a sentence, in place: control characters, which could drive a
+// terminal, and invalid UTF-8 become '?'.
+void str_clean(char *text);
+
 enum {
     STR_QUOTE_SIZE = 96
 };
 
-// A stranger's name made fit for a sentence: in single quotes, control characters and invalid UTF-8
-// as '?', a long one cut with "...". Returns out.
+// A stranger's name for a sentence: cleaned, in single quotes, a long one cut with "...". Returns out.
 char *str_quote(const char *text, char out[STR_QUOTE_SIZE]);
 
 #endif

@@ -45,7 +45,8 @@ struct command {
     const char *name;        // "generate"
     const char *summary;     // one line for `my-llm help`
     const char *usage;       // after "my-llm generate ": "[-m MODEL] [PROMPT | -]"; several lines allowed
-    const char *description; // paragraphs for --help and the man page
+    const char *description; // paragraphs for --help and the man page, which fill them; lines that
+                             // begin with a space stay as they are
     const char *examples;    // lines "$ my-llm ..." with explanations
     const struct option *options;
     int n_options;

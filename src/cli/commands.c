@@ -2,12 +2,16 @@
 // completions are printed from it. (Apart from main.c so that tests can link it.)
 #include "cli/command.h"
 
+// clang-format off
 const struct command *const commands[] = {
+    &command_generate,
+    &command_eval,
+    &command_tokenize,
+    &command_info,
     &command_convert,
     &command_download,
-    &command_tokenize,
     &command_help,
-    &command_info,
 };
+// clang-format on
 
 const int n_commands = sizeof commands / sizeof commands[0];

@@ -130,7 +130,7 @@ const struct command command_download = {
         "  URL/rasbt/LLMs-from-scratch/main/ch02/01_main-chapter-code/the-verdict.txt\n"
         "or just the files: URL/hparams.json. SMSSpamCollection may lie there unpacked. Files with a\n"
         "published SHA-256 must have it; the others are held to the sum of their first download, which\n"
-        "$MY_LLM_HOME/downloads/NAME.json keeps.",
+        "$MY_LLM_HOME/downloads/NAME.sha256 keeps.",
     .examples = "  $ my-llm download gpt2\n"
                 "  $ my-llm download --from file:///media/usb/mirror gpt2-xl sms-spam\n"
                 "  $ MY_LLM_MIRROR=https://mirror.example.org/llm my-llm download instructions",

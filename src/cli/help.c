@@ -22,12 +22,16 @@ static void flag_text(const struct option *option, char *text, size_t size) {
 void option_notes(const struct option *option, const void *args, char *text, size_t size) {
     char value[128];
     option_value_text(option, args, value, sizeof value);
-    text[0] = '\0';
+    char list[256] = "";
     size_t used = 0;
-    for (int i = 0; option->choices != NULL && option->choices[i] != NULL && used < size; i++) {
-        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? ": " : ", ", option->choices[i]);
+    for (int i = 0; option->choices != NULL && option->choices[i] != NULL && used < sizeof list; i++) {
+        const char *separator = i == 0 ? "" : option->choices[i + 1] == NULL ? " or " : ", ";
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", separator, option->choices[i]);
     }
-    if (value[0] != '\0' && used < size) snprintf(text + used, size - used, " (default %s)", value);
+    const bool both = list[0] != '\0' && value[0] != '\0';
+    text[0] = '\0';
+    if (list[0] == '\0' && value[0] == '\0') return;
+    snprintf(text, size, " (%s%s%s%s)", list, both ? "; " : "", value[0] != '\0' ? "default " : "", value);
 }
 
 void *command_defaults(const struct command *command) {
@@ -36,13 +40,63 @@ void *command_defaults(const struct command *command) {
     return args;
 }
 
-// One row: flags in the left column, help in the right one, on the next line when the left is too long.
-static void print_row(FILE *file, int width, const char *left, const char *help, const char *notes) {
-    if ((int)strlen(left) > width) {
-        fprintf(file, "  %s\n  %*s  %s%s\n", left, width, "", help, notes);
-    } else {
-        fprintf(file, "  %-*s  %s%s\n", width, left, help, notes);
+enum {
+    HELP_COLUMNS = 80,
+    FLAG_COLUMNS = 26
+};
+
+// Prints the words of `text` [size] in lines of at most HELP_COLUMNS, continued at `indent`; the cursor
+// stands at `column`. Ends the last line.
+static void print_filled(FILE *file, const char *text, size_t size, int indent, int column) {
+    bool begun = false;
+    for (size_t at = 0; at < size;) {
+        while (at < size && (text[at] == ' ' || text[at] == '\n')) at++;
+        size_t end = at;
+        while (end < size && text[end] != ' ' && text[end] != '\n') end++;
+        const int length = (int)(end - at);
+        if (length == 0) break;
+        if (begun && column + 1 + length > HELP_COLUMNS) {
+            fprintf(file, "\n%*s", indent, "");
+            column = indent;
+        } else if (begun) {
+            fputc(' ', file);
+            column++;
+        }
+        fprintf(file, "%.*s", length, text + at);
+        column += length;
+        begun = true;
+        at = end;
     }
+    fputc('\n', file);
+}
+
+// Paragraphs are filled; a line that begins with a space stays as it is.
+static void print_description(FILE *file, const char *text) {
+    while (*text != '\0') {
+        size_t size = 0; // of the paragraph: up to an empty line, or a line that stays as it is
+        if (*text == ' ' || *text == '\n') {
+            size = strcspn(text, "\n");
+            fprintf(file, "%.*s\n", (int)size, text);
+        } else {
+            while (text[size] != '\0' && !(text[size] == '\n' && strchr("\n ", text[size + 1]) != NULL)) size++;
+            print_filled(file, text, size, 0, 0);
+        }
+        text += size;
+        if (*text == '\n') text++;
+    }
+}
+
+// One row: flags in the left column, help in the right one, on the next line when the left is too long.
+static void print_row(FILE *file, const char *left, const char *help, const char *notes) {
+    char text[1024];
+    const int size = snprintf(text, sizeof text, "%s%s", help, notes);
+    const int indent = FLAG_COLUMNS + 4;
+    if ((int)strlen(left) > FLAG_COLUMNS) {
+        fprintf(file, "  %s\n%*s", left, indent, "");
+    } else {
+        fprintf(file, "  %-*s  ", FLAG_COLUMNS, left);
+    }
+    print_filled(file, text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1, indent, indent);
 }
 
 void help_print_command(FILE *file, const struct command *command) {
@@ -53,20 +107,20 @@ void help_print_command(FILE *file, const struct command *command) {
         fprintf(file, "%smy-llm %s %.*s\n", first ? "" : "       ", command->name, length, usage);
         usage += length + (usage[length] == '\n');
     }
-    fprintf(file, "\n%s\n", command->description);
+    fputc('\n', file);
+    print_description(file, command->description);
 
     fputs("\nOptions:\n", file);
-    const int width = 26;
     void *args = command_defaults(command);
     for (int i = 0; args != NULL && i < command->n_options; i++) {
         char left[128];
         char notes[512];
         flag_text(&command->options[i], left, sizeof left);
         option_notes(&command->options[i], args, notes, sizeof notes);
-        print_row(file, width, left, command->options[i].help, notes);
+        print_row(file, left, command->options[i].help, notes);
     }
     free(args);
-    print_row(file, width, "-h, --help", "show this help", "");
+    print_row(file, "-h, --help", "show this help", "");
     if (command->examples != NULL) fprintf(file, "\nExamples:\n%s\n", command->examples);
 }
 

@@ -121,7 +121,7 @@ static bool print_json(const struct llm_model_info *info) {
                   nonfinite, "bytes", "weights", (json_int_t)info->bytes_weights, "kv_cache",
                   (json_int_t)info->bytes_kv_cache, "inference", (json_int_t)info->bytes_inference, "training",
                   (json_int_t)info->bytes_training, "isa", info->isa, "n_threads", info->n_threads);
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL) puts(text);
     free(text);
     json_decref(object);

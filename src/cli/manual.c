@@ -27,16 +27,20 @@ static void print_string(FILE *file, const char *text) {
     print_text(file, text, strlen(text));
 }
 
-// Paragraphs are separated by empty lines.
+// Paragraphs are separated by empty lines; a line that begins with a space is a line of its own.
 static void print_paragraphs(FILE *file, const char *text) {
-    while (*text != '\0') {
-        const char *end = strstr(text, "\n\n");
-        const size_t size = end == NULL ? strlen(text) : (size_t)(end - text);
-        fputs(".PP\n", file);
-        print_text(file, text, size);
-        fputc('\n', file);
-        text += size;
-        text += strspn(text, "\n");
+    fputs(".PP\n", file);
+    for (bool own = false; *text != '\0';) {
+        const size_t size = strcspn(text, "\n");
+        if (size == 0) {
+            fputs(".PP\n", file);
+        } else {
+            if (own && *text != ' ') fputs(".br\n", file); // troff itself breaks before a leading space
+            print_text(file, text, size);
+            fputc('\n', file);
+        }
+        own = *text == ' ';
+        text += size + (text[size] == '\n');
     }
 }
 

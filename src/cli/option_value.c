@@ -35,7 +35,11 @@ size_t option_type_size(enum option_type type) {
     case OPTION_STRINGS:
         return sizeof(struct strings);
     }
-    return 0;
+    return sizeof(max_align_t);
+}
+
+size_t option_type_alignment(enum option_type type) {
+    return type == OPTION_STRINGS ? _Alignof(struct strings) : option_type_size(type);
 }
 
 // ---- Sizes ----------------------------------------------------------------------------------

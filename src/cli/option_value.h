@@ -4,8 +4,9 @@
 
 #include "cli/command.h"
 
-// Bytes that a field of this type has in the argument struct.
+// Bytes that a field of this type has in the argument struct, and what its offset is a multiple of.
 size_t option_type_size(enum option_type type);
+size_t option_type_alignment(enum option_type type);
 
 // Stores `word` in the option's field of `args`. The sentence names the flag as it was given (`flag`),
 // the value, and what was expected.

@@ -194,7 +194,7 @@ static const char *row_fault(const struct command *command, const struct option 
     if (option->offset > command->args_size || size > command->args_size - option->offset) {
         return "its field lies outside the argument struct";
     }
-    if (option->offset % size != 0 && option->type != OPTION_STRINGS) return "its field is not aligned";
+    if (option->offset % option_type_alignment(option->type) != 0) return "its field is not aligned";
     if (option_takes_value(option) != (option->placeholder != NULL)) return "placeholder and type do not agree";
     if ((option->type == OPTION_CHOICE) != (option->choices != NULL)) return "choices and type do not agree";
     if (option->min > option->max) return "its limits are not in order";

@@ -210,12 +210,12 @@ static int compare_places(const void *a, const void *b) {
     return (x->size > y->size) - (x->size < y->size);
 }
 
-// Checks the n tensors of one file, sorted by place.
-static bool check_tiling(const struct tensor_view *tensors, int n, const struct memory_file *file,
+// Checks tensors [first, end), all those of one file, sorted by place.
+static bool check_tiling(const struct tensor_view *tensors, int first, int end, const struct memory_file *file,
                          struct llm_error *err) {
     size_t expected = 0;
     char name[STR_QUOTE_SIZE];
-    for (int i = 0; i < n; i++) {
+    for (int i = first; i < end; i++) {
         const size_t begin = (size_t)(tensors[i].data - file->data);
         if (begin < expected) {
             char other[STR_QUOTE_SIZE];
@@ -249,7 +249,7 @@ bool container_finish(struct container *container, struct llm_error *err) {
     for (int file = 0; file < container->n_files; file++) {
         int end = first;
         while (end < n && tensors[end].file == file) end++;
-        if (!check_tiling(tensors + first, end - first, &memory->files[file], err)) {
+        if (!check_tiling(tensors, first, end, &memory->files[file], err)) {
             if (container->files[file].path != NULL) error_prefix(err, "%s", container->files[file].path);
             return false;
         }

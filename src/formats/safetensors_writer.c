@@ -158,8 +158,9 @@ static json_t *tensor_to_json(const struct tensor_view *tensor, uint64_t begin) 
             return NULL;
         }
     }
+    const uint64_t end = begin + tensor->size;
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", tensor->dtype_name, "shape", shape, "data_offsets",
-                     (json_int_t)begin, (json_int_t)(begin + tensor->size));
+                     (json_int_t)begin, (json_int_t)end);
 }
 
 // The header of a shard, padded; NULL when out of memory.
@@ -172,7 +173,7 @@ static char *header_text(const struct safetensors_writer *writer, const struct s
         ok = json_object_set_new(header, tensor->name, tensor_to_json(tensor, begin)) == 0;
         begin += tensor->size;
     }
-    char *json = ok ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *json = ok ? json_dump(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (json == NULL) return NULL;
     char *text = NULL;
@@ -250,7 +251,7 @@ static bool write_index(struct safetensors_writer *writer, struct llm_error *err
     json_t *index = !ok ? NULL
                         : json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)writer->declared,
                                     "weight_map", writer->weight_map);
-    char *text = index == NULL ? NULL : json_dumps(index, JSON_INDENT(2) | JSON_SORT_KEYS);
+    char *text = index == NULL ? NULL : json_dump(index, JSON_INDENT(2) | JSON_SORT_KEYS);
     json_decref(index);
     char *path = path_join(writer->directory, "model.safetensors.index.json");
     if (text == NULL || path == NULL) {

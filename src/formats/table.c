@@ -36,10 +36,21 @@ uint32_t table_unmask_crc(uint32_t masked) {
     return rotated >> 17 | rotated << 15;
 }
 
+// A varint without needless zero bytes at its end. The footer has no checksum, so each value must have
+// one spelling only for damage to show.
+static uint64_t read_shortest(struct cursor *cursor, const char *what) {
+    const size_t begin = cursor->offset;
+    const uint64_t value = cursor_varint64(cursor, what);
+    if (cursor_ok(cursor) && cursor->offset - begin > 1 && cursor->bytes[cursor->offset - 1] == 0) {
+        cursor_fail(cursor, "%s is not written in the shortest way", what);
+    }
+    return value;
+}
+
 static struct handle read_handle(struct cursor *cursor) {
     struct handle handle;
-    handle.offset = cursor_varint64(cursor, "block offset");
-    handle.size = cursor_varint64(cursor, "block size");
+    handle.offset = read_shortest(cursor, "block offset");
+    handle.size = read_shortest(cursor, "block size");
     return handle;
 }
 
@@ -215,8 +226,8 @@ bool table_read(const uint8_t *bytes, size_t size, table_entry_fn *entry, void *
         return error_set(err, LLM_ERROR_FORMAT, "has %zu bytes, a table ends in a footer of %d", size, FOOTER_SIZE);
     }
     struct table table = {.bytes = bytes, .size = size - FOOTER_SIZE, .entry = entry, .user = user};
-    struct handle metaindex;
-    struct handle index;
+    struct handle metaindex = {0};
+    struct handle index = {0};
     if (!read_footer(bytes + table.size, &metaindex, &index, err)) return false;
 
     // The index block lies last, behind the metaindex; both are checked before what they lead to.

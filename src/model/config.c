@@ -241,7 +241,7 @@ char *config_json(const struct config *config, enum dtype dtype) {
     json_t *eos = config->eos < 0 ? json_null() : json_integer(config->eos);
     // bos_token_id: GPT-2 begins a text with the id that ends one. n_ctx is for readers of the older name.
     json_t *object =
-        json_pack("{s:s, s:[s], s:O?, s:o?, s:f, s:s, s:i, s:i, s:i, s:o?, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
+        json_pack("{s:s, s:[s], s:O, s:o, s:f, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
                   "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel",
                   "bos_token_id", eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type",
                   "gpt2", "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner,
@@ -249,7 +249,7 @@ char *config_json(const struct config *config, enum dtype dtype) {
                   config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
                   config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
     if (object == NULL) return NULL;
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     char *line = NULL;
     if (text == NULL || asprintf(&line, "%s\n", text) < 0) line = NULL;

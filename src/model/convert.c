@@ -17,7 +17,8 @@ enum {
 struct conversion {
     const struct llm_convert_options *options;
     struct llm_engine source; // config, container and map only
-    char *block;              // [BLOCK] F32 and behind them [BLOCK] of the target dtype, at most 4 bytes each
+    float *wide;              // [BLOCK] numbers on their way
+    void *narrow;             // [BLOCK] the same in the target dtype, at most 4 bytes each
     int64_t done, total;      // bytes written, for the progress call
     int64_t n_nonfinite;      // weights of the source that are NaN or infinite
     int64_t n_overflowed;     // finite ones that became infinite
@@ -161,18 +162,16 @@ static bool write_tensor(struct conversion *conversion, struct safetensors_write
     const struct tensor_view *view = conversion->source.map.views[param][layer];
     const enum dtype dtype = target_dtype(conversion, view);
     const size_t n = (size_t)view->n_elements;
-    float *wide = (float *)(void *)conversion->block;
-    char *narrow = conversion->block + BLOCK * sizeof *wide;
     for (size_t first = 0; first < n; first += BLOCK) {
         const size_t length = n - first < BLOCK ? n - first : BLOCK;
         const void *bytes = view->data + dtype_bytes(view->dtype, first);
         const int64_t nonfinite = count_nonfinite(bytes, view->dtype, length);
         conversion->n_nonfinite += nonfinite;
         if (dtype != view->dtype) {
-            dtype_to_f32(wide, bytes, view->dtype, length);
-            dtype_from_f32(narrow, dtype, wide, length);
-            conversion->n_overflowed += count_nonfinite(narrow, dtype, length) - nonfinite;
-            bytes = narrow;
+            dtype_to_f32(conversion->wide, bytes, view->dtype, length);
+            dtype_from_f32(conversion->narrow, dtype, conversion->wide, length);
+            conversion->n_overflowed += count_nonfinite(conversion->narrow, dtype, length) - nonfinite;
+            bytes = conversion->narrow;
         }
         const size_t size = dtype_bytes(dtype, length);
         if (!safetensors_writer_data(writer, bytes, size, err) || !report(conversion, size, err)) return false;
@@ -183,12 +182,13 @@ static bool write_tensor(struct conversion *conversion, struct safetensors_write
 static bool write_tensors(struct conversion *conversion, const char *directory, struct llm_error *err) {
     struct safetensors_writer *writer = safetensors_writer_new(directory, conversion->options->shard_size, err);
     if (writer == NULL) return false;
-    conversion->block = malloc(2 * BLOCK * sizeof(float));
-    bool ok = conversion->block != NULL || error_memory(err, "conversion");
+    conversion->wide = malloc(BLOCK * sizeof *conversion->wide);
+    conversion->narrow = malloc(BLOCK * sizeof *conversion->wide);
+    bool ok = (conversion->wide != NULL && conversion->narrow != NULL) || error_memory(err, "conversion");
     ok = ok && each_tensor(conversion, writer, declare_tensor, err) &&
          each_tensor(conversion, writer, write_tensor, err);
-    free(conversion->block);
-    conversion->block = NULL;
+    free(conversion->wide);
+    free(conversion->narrow);
     if (ok) return safetensors_writer_finish(writer, err);
     safetensors_writer_free(writer);
     return false;
@@ -217,12 +217,16 @@ static bool write_vocabulary(const struct conversion *conversion, const char *di
 
 static void give_notices(const struct conversion *conversion) {
     const struct llm_callbacks *callbacks = &conversion->options->callbacks;
-    if (conversion->n_nonfinite > 0) {
-        engine_notice(callbacks, "%lld weights of the source are NaN or infinite", (long long)conversion->n_nonfinite);
+    const long long nonfinite = conversion->n_nonfinite, overflowed = conversion->n_overflowed;
+    if (nonfinite > 0) {
+        engine_notice(callbacks, "%lld weight%s of the source %s NaN or infinite", nonfinite, nonfinite == 1 ? "" : "s",
+                      nonfinite == 1 ? "is" : "are");
     }
-    if (conversion->n_overflowed > 0) {
-        engine_notice(callbacks, "%lld weights are too large for F16 and became infinite; BF16 has their range",
-                      (long long)conversion->n_overflowed);
+    if (overflowed > 0) {
+        const bool is_f16 = conversion->options->dtype == LLM_F16;
+        engine_notice(callbacks, "%lld weight%s too large for %s and became infinite%s", overflowed,
+                      overflowed == 1 ? " is" : "s are", is_f16 ? "F16" : "BF16",
+                      is_f16 ? "; BF16 has their range" : "");
     }
 }
 

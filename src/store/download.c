@@ -18,7 +18,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +38,7 @@ struct download {
     const struct llm_download_options *options;
     const char *mirror; // NULL: the origin
     char *directory;
-    json_t *record;
+    struct record record;
     int preferred; // index of the candidate that served the last file
 };
 
@@ -54,6 +53,7 @@ struct candidate {
 // A file on its way into its place.
 struct delivery {
     struct download *download;
+    int number; // of the file in the item
     const struct store_file *file;
     char *path;  // in the item's directory
     char *label; // "gpt2: hparams.json"
@@ -126,14 +126,15 @@ static void delivery_release(struct delivery *delivery) {
     free(delivery->label);
 }
 
-static bool delivery_init(struct delivery *delivery, struct download *download, const struct store_file *file,
-                          struct llm_error *err) {
-    *delivery = (struct delivery){.download = download, .file = file};
+static bool delivery_init(struct delivery *delivery, struct download *download, int number, struct llm_error *err) {
+    const struct store_file *file = &download->item->files[number];
+    *delivery = (struct delivery){.download = download, .number = number, .file = file};
     delivery->path = path_join(download->directory, file->name);
     if (asprintf(&delivery->label, "%s: %s", download->item->name, file->name) < 0) delivery->label = NULL;
     if (delivery->path != NULL && delivery->label != NULL && candidates_list(delivery)) return true;
     delivery_release(delivery);
-    return error_memory(err, "list of URLs");
+    error_memory(err, "list of URLs");
+    return false;
 }
 
 // ---- One file from one URL ------------------------------------------------------------------
@@ -161,17 +162,17 @@ static bool check_sum(const struct delivery *delivery, const char *url, const st
                       struct llm_error *err) {
     const struct store_file *file = delivery->file;
     const struct download *download = delivery->download;
-    struct record_entry entry;
+    const struct record_entry *entry = &download->record.entries[delivery->number];
     if (file->sha256 != NULL) {
         return strcmp(fetched->sha256, file->sha256) == 0 ||
                error_set(err, LLM_ERROR_FORMAT, "%s: its SHA-256 is %s, the published one is %s", url, fetched->sha256,
                          file->sha256);
     }
-    if (!record_get(download->record, file->name, &entry) || strcmp(fetched->sha256, entry.sha256) == 0) return true;
-    char *path = record_path(download->item->name, ".json", NULL);
+    if (entry->size < 0 || strcmp(fetched->sha256, entry->sha256) == 0) return true;
+    char *path = record_path(download->item->name, ".sha256", NULL);
     error_set(err, LLM_ERROR_FORMAT,
               "%s: its SHA-256 is %s, at the first download it was %s; if that is as it should be, remove %s", url,
-              fetched->sha256, entry.sha256, path != NULL ? path : "its record");
+              fetched->sha256, entry->sha256, path != NULL ? path : "its record");
     free(path);
     return false;
 }
@@ -179,28 +180,28 @@ static bool check_sum(const struct delivery *delivery, const char *url, const st
 // Checks a whole partial file, records it, then makes it visible.
 static bool place_file(const struct delivery *delivery, const struct candidate *candidate, const char *partial,
                        const struct fetched *fetched, struct llm_error *err) {
-    const struct download *download = delivery->download;
-    struct record_entry entry = {.size = fetched->size};
-    memcpy(entry.sha256, fetched->sha256, sizeof entry.sha256);
     return check_sum(delivery, candidate->url, fetched, err) &&
-           record_put(download->record, download->item, delivery->file->name, &entry, err) &&
+           record_put(&delivery->download->record, delivery->number, fetched->size, fetched->sha256, err) &&
            file_rename(partial, delivery->path, err);
 }
 
 // The same for a file inside a zip.
 static bool place_member(const struct delivery *delivery, const struct candidate *candidate, const char *partial,
                          struct llm_error *err) {
-    const struct download *download = delivery->download;
     const struct store_file *file = delivery->file;
-    struct record_entry entry = {.size = file->size};
-    memcpy(entry.sha256, file->sha256, sizeof entry.sha256);
     char *bytes = NULL;
     if (!archive_extract(partial, file->name, file->size, file->sha256, &bytes, err)) {
         error_prefix(err, "%s", candidate->url);
         return false;
     }
-    const bool ok = record_put(download->record, download->item, file->name, &entry, err) &&
-                    file_write(delivery->path, bytes, (size_t)file->size, err);
+    fetch_forget(delivery->path); // of a try to get the file without a zip
+    char *temporary = fetch_partial_path(delivery->path);
+    const bool ok = temporary != NULL ? file_create(temporary, bytes, (size_t)file->size, err) &&
+                                            record_put(&delivery->download->record, delivery->number, file->size,
+                                                       file->sha256, err) &&
+                                            file_rename(temporary, delivery->path, err)
+                                      : error_memory(err, "path");
+    free(temporary);
     free(bytes);
     return ok;
 }
@@ -313,21 +314,13 @@ static int item_lock(const struct download *download, struct llm_error *err) {
 
 // Creates the directories for the item and for its record.
 static bool directories_create(const struct download *download, struct llm_error *err) {
-    char *record = record_path(download->item->name, ".json", err);
+    char *record = record_path(download->item->name, ".sha256", err);
     if (record == NULL) return false;
     char *directory = path_directory(record);
     const bool ok = directory != NULL ? directory_create(directory, err) : error_memory(err, "path");
     free(directory);
     free(record);
     return ok && directory_create(download->directory, err);
-}
-
-// Whether a file is there, as recorded.
-static bool file_done(const struct delivery *delivery) {
-    struct record_entry entry;
-    struct stat status;
-    return record_get(delivery->download->record, delivery->file->name, &entry) && stat(delivery->path, &status) == 0 &&
-           S_ISREG(status.st_mode) && status.st_size == entry.size;
 }
 
 // Removes what a killed process left of a file that is there.
@@ -340,8 +333,8 @@ static bool files_fetch(struct download *download, struct llm_error *err) {
     bool ok = true;
     for (int i = 0; ok && i < item->n_files; i++) {
         struct delivery delivery;
-        if (!delivery_init(&delivery, download, &item->files[i], err)) return false;
-        if (download->options->force || !file_done(&delivery)) {
+        if (!delivery_init(&delivery, download, i, err)) return false;
+        if (download->options->force || !record_holds(&download->record, i, delivery.path)) {
             ok = deliver(&delivery, err);
         } else {
             forget_all(&delivery);
@@ -356,9 +349,7 @@ static bool item_fetch(struct download *download, struct llm_error *err) {
     if (!directories_create(download, err)) return false;
     const int lock = item_lock(download, err);
     if (lock < 0) return false;
-    download->record = record_load(download->item, err);
-    const bool ok = download->record != NULL && files_fetch(download, err);
-    json_decref(download->record);
+    const bool ok = record_load(&download->record, download->item, err) && files_fetch(download, err);
     close(lock);
     return ok;
 }

@@ -3,8 +3,8 @@
 // Divisions: the partial file and its record; what the HTTP client calls; checks of what came; fetch_url.
 //
 // Order of writes, so that a kill at any moment leaves a pair that a later try reads rightly: a transfer
-// from the beginning first empties the partial file, then replaces the record, then appends. Bytes in
-// the partial file are therefore always the beginning of what the record names.
+// from the beginning first empties the partial file, then writes the record (which counts only with its
+// last newline), then appends. Bytes in the partial file are always the beginning of what the record names.
 #include "store/fetch.h"
 
 #include <errno.h>
@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/str.h"
 #include "net/http.h"
 
 enum {
-    MAX_RECORD = 16 * 1024, // bytes of a .part.json
+    MAX_RECORD = 16 * 1024, // bytes of a .part.source
     BUFFER_SIZE = 1 << 16,
 };
 
@@ -49,7 +49,7 @@ char *fetch_partial_path(const char *path) {
 
 static char *partial_record_path(const char *path) {
     char *record = NULL;
-    return asprintf(&record, "%s.part.json", path) < 0 ? NULL : record;
+    return asprintf(&record, "%s.part.source", path) < 0 ? NULL : record;
 }
 
 void fetch_forget(const char *path) {
@@ -63,16 +63,23 @@ void fetch_forget(const char *path) {
 
 // The validator and size that the record at `path` has for `url`; false if it has none. *validator is allocated.
 static bool record_read(const char *path, const char *url, char **validator, int64_t *total) {
-    json_t *record = file_exists(path) ? json_parse_file(path, MAX_RECORD, NULL) : NULL;
-    const char *recorded_url = NULL, *recorded_validator = NULL;
+    char *text = NULL;
+    size_t size = 0;
     *total = -1;
     *validator = NULL;
-    if (json_get_string(record, "url", &recorded_url, NULL) && recorded_url != NULL && strcmp(recorded_url, url) == 0 &&
-        json_get_string(record, "validator", &recorded_validator, NULL) && recorded_validator != NULL &&
-        json_get_int(record, "size", -1, INT64_MAX, total, NULL)) {
-        *validator = strdup(recorded_validator);
+    if (!file_read(path, MAX_RECORD, &text, &size, NULL)) return false;
+    const size_t url_length = strlen(url);
+    if (strncmp(text, url, url_length) == 0 && text[url_length] == '\n') {
+        const char *line = text + url_length + 1;
+        const size_t length = strcspn(line, "\n");
+        char *end = NULL;
+        const long long number = line[length] == '\n' ? strtoll(line + length + 1, &end, 10) : -1;
+        if (end != NULL && strcmp(end, "\n") == 0 && number >= -1) {
+            *total = number;
+            *validator = strndup(line, length);
+        }
     }
-    json_decref(record);
+    free(text);
     return *validator != NULL;
 }
 
@@ -87,13 +94,12 @@ bool fetch_can_resume(const char *path, const char *url) {
 }
 
 static bool record_write(const struct partial *partial, struct llm_error *err) {
-    json_t *record = json_pack("{s:s, s:s, s:I}", "url", partial->fetch->url, "validator", partial->validator, "size",
-                               (json_int_t)partial->total);
-    char *text = record == NULL ? NULL : json_dumps(record, JSON_INDENT(1));
-    json_decref(record);
-    if (text == NULL) return error_memory(err, "record of a download");
-    const bool ok = file_write(partial->record, text, strlen(text), err);
-    free(text);
+    struct strbuf text;
+    strbuf_init(&text, MAX_RECORD);
+    strbuf_printf(&text, "%s\n%s\n%" PRId64 "\n", partial->fetch->url, partial->validator, partial->total);
+    const bool ok = strbuf_ok(&text) ? file_create(partial->record, text.bytes, text.size, err)
+                                     : error_memory(err, "record of a download");
+    strbuf_release(&text);
     return ok;
 }
 

@@ -1,8 +1,8 @@
 // fetch.h: bringing one URL into "<path>.part", resuming what an earlier try left there.
 //
-// Beside the partial file lies "<path>.part.json" with the URL, the validator and the size the server
-// gave, so that a later try asks for the rest only if it is still the same version of the same thing
-// (Range and If-Range); a server that ignores ranges, or has a new version, starts it over.
+// Beside the partial file lies "<path>.part.source": three lines with the URL, the validator and the size
+// that the server gave (-1: none), so that a later try asks for the rest only if it is still the same version of the
+// same thing (Range and If-Range); a server that ignores ranges, or has a new version, starts it over.
 #ifndef STORE_FETCH_H
 #define STORE_FETCH_H
 

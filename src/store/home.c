@@ -1,9 +1,7 @@
 // home.c: where things are: $MY_LLM_HOME, the models in it, the bundled model. See store.h.
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -54,18 +52,13 @@ char *store_item_directory(const struct store_item *item, struct llm_error *err)
 }
 
 bool store_item_complete(const struct store_item *item, const char *directory) {
-    json_t *record = record_load(item, NULL);
-    if (record == NULL) return false;
-    bool complete = true;
+    struct record record;
+    bool complete = record_load(&record, item, NULL);
     for (int i = 0; complete && i < item->n_files; i++) {
-        struct record_entry entry;
-        struct stat status;
         char *path = path_join(directory, item->files[i].name);
-        complete = path != NULL && record_get(record, item->files[i].name, &entry) && stat(path, &status) == 0 &&
-                   S_ISREG(status.st_mode) && status.st_size == entry.size;
+        complete = path != NULL && record_holds(&record, i, path);
         free(path);
     }
-    json_decref(record);
     return complete;
 }
 

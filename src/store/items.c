@@ -85,6 +85,7 @@ static const struct llm_download_item shown[] = {
     {"the-verdict", "The Verdict, a short story (Edith Wharton, 1908)", "public domain", 20479, false},
 };
 
+_Static_assert(sizeof files_124m / sizeof files_124m[0] <= STORE_MAX_FILES, "the largest item fits");
 _Static_assert(sizeof items / sizeof items[0] == sizeof shown / sizeof shown[0], "one row for each item");
 
 const struct store_item *store_item_find(const char *name) {

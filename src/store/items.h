@@ -4,6 +4,10 @@
 
 #include "base/error.h"
 
+enum {
+    STORE_MAX_FILES = 7 // of one item
+};
+
 // One file of an item, as it ends up in the item's directory.
 struct store_file {
     const char *name;

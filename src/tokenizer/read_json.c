@@ -89,8 +89,9 @@ static bool member_fits(const json_t *value, enum member_rule rule) {
 
 // "<key> is <value>, which my-llm does not do". Always returns false.
 static bool not_done(const char *key, const json_t *value, struct llm_error *err) {
-    char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    error_set(err, LLM_ERROR_UNSUPPORTED, "%.40s is %.80s%s, which my-llm does not do", key,
+    const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6);
+    char *text = value != NULL ? json_dumps(value, flags) : NULL;
+    error_set(err, LLM_ERROR_UNSUPPORTED, "%s is %.80s%s, which my-llm does not do", key,
               text != NULL ? text : "missing", text != NULL && strlen(text) > 80 ? "..." : "");
     free(text);
     return false;
@@ -103,7 +104,9 @@ static bool check_members(json_t *object, const struct member *members, struct l
     json_object_foreach(object, key, value) {
         const struct member *member = members;
         while (member->key != NULL && strcmp(member->key, key) != 0) member++;
-        if (!member_fits(value, member->key != NULL ? member->rule : MEMBER_FALSE)) return not_done(key, value, err);
+        if (!member_fits(value, member->key != NULL ? member->rule : MEMBER_FALSE)) {
+            return not_done(member->key != NULL ? key : show_name(key, strlen(key)).text, value, err);
+        }
     }
     return true;
 }
@@ -141,14 +144,15 @@ static bool check_pipeline(json_t *top, struct llm_error *err) {
 // The model: checked, and its vocabulary taken over by the draft.
 static bool read_model(json_t *top, struct draft *draft, struct llm_error *err) {
     json_t *model = json_object_get(top, "model");
-    if (!json_is_object(model)) return error_set(err, LLM_ERROR_FORMAT, "model is missing: an object was expected");
+    if (!json_is_object(model)) return error_set(err, LLM_ERROR_FORMAT, "an object was expected");
     json_t *type = json_object_get(model, "type"); // older files have none
     if (type != NULL && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0)) {
         return not_done("type", type, err);
     }
     if (!check_members(model, model_members, err)) return false;
     json_t *vocab = json_object_get(model, "vocab");
-    if (vocab == NULL) return error_set(err, LLM_ERROR_FORMAT, "vocab is missing");
+    if (vocab == NULL)
+        return error_set(err, LLM_ERROR_FORMAT, "vocab: an object with the id of each token was expected");
     if (draft_init(draft, json_incref(vocab), err)) return true;
     error_prefix(err, "vocab");
     return false;
@@ -170,7 +174,7 @@ static bool read_added_token(json_t *token, struct draft *draft, struct llm_erro
 static bool read_added_tokens(json_t *top, struct draft *draft, struct llm_error *err) {
     json_t *tokens = json_object_get(top, "added_tokens");
     if (tokens == NULL || json_is_null(tokens)) return true;
-    if (!json_is_array(tokens)) return error_set(err, LLM_ERROR_FORMAT, "added_tokens is not an array");
+    if (!json_is_array(tokens)) return error_set(err, LLM_ERROR_FORMAT, "added_tokens: an array was expected");
     size_t i = 0;
     json_t *token = NULL;
     json_array_foreach(tokens, i, token) {
@@ -197,7 +201,7 @@ static bool read_merge(json_t *merge, struct draft *draft, struct llm_error *err
 
 static bool read_merges(json_t *top, struct draft *draft, struct llm_error *err) {
     json_t *merges = json_object_get(json_object_get(top, "model"), "merges");
-    if (!json_is_array(merges)) return error_set(err, LLM_ERROR_FORMAT, "merges is missing: an array was expected");
+    if (!json_is_array(merges)) return error_set(err, LLM_ERROR_FORMAT, "model: merges: an array was expected");
     size_t i = 0;
     json_t *merge = NULL;
     json_array_foreach(merges, i, merge) {

@@ -54,8 +54,9 @@ static int count_entries(const char *path) {
 
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
-    strcpy(place->directory, "/tmp/my-llm-fault-XXXXXX");
-    if (place == NULL || mkdtemp(place->directory) == NULL) return -1;
+    if (place == NULL) return -1;
+    snprintf(place->directory, sizeof place->directory, "/tmp/my-llm-fault-XXXXXX");
+    if (mkdtemp(place->directory) == NULL) return -1;
     snprintf(place->path, sizeof place->path, "%s/target", place->directory);
     snprintf(place->inner, sizeof place->inner, "%s/contents", place->path);
     *state = place;

@@ -201,7 +201,7 @@ static void cuts_a_name_of_a_megabyte(void **state) {
     assert_null(parse_header(header, strlen(header), 4, &err));
     char expected[256];
     snprintf(expected, sizeof expected,
-             "tensor '%.*s...': data_offsets [0, 4] hold 4 bytes, but F32 of shape [2] needs 8", 90, header + 2);
+             "tensor '%.*s...': data_offsets [0, 4] hold 4 bytes, but F32 of shape [2] needs 8", 87, header + 2);
     assert_error(&err, LLM_ERROR_FORMAT, expected);
 
     memcpy(header + 2 + size + 25, "[1]", 3);
