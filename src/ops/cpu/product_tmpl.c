@@ -8,8 +8,9 @@
 #include "ops/cpu/vector.h"
 
 enum {
-    SUMS = 4096,    // floats of one tile of sums: 16 KB, half of a first-level cache
-    STREAMS = 8,    // rows of an [n_in, n_out] matrix that are read side by side (half of it with several rows of x)
+    SUMS = 4096, // floats of one tile of sums: 16 KB, half of a first-level cache
+    STREAMS = 8, // rows of an [n_in, n_out] matrix that are read side by side (half of it with several rows of x)
+    AHEAD = 16384,
     LINE = 16,      // columns a step of the inner loop: a cache line of F32
     DOT_WEIGHTS = 4 // rows of an [n_out, n_in] matrix that are read side by side
 };
@@ -127,13 +128,15 @@ INLINE void tile_streams(const struct product *p, enum dtype dtype, bool one, fl
     const int n_rows = one ? 1 : p->n;
     const int n_streams = one ? STREAMS : STREAMS / 2;
     const int width = last - first;
+    // Weights are fetched so many steps ahead that the fetching has AHEAD bytes' time.
+    const int steps = 1 + AHEAD / (n_streams * width * (dtype == DTYPE_F32 ? 4 : 2));
     memset(sums, 0, (size_t)(n_rows * width) * sizeof *sums);
     int k = 0;
     for (; k + n_streams <= p->n_in; k += n_streams) {
         const struct step step = step_make(p, n_streams, k, first, last);
         const float *x = p->x + k;
         int row = 0;
-        int64_t ahead = k + 2 * n_streams <= p->n_in ? n_streams * p->weight_stride : 0;
+        int64_t ahead = k + (steps + 1) * n_streams <= p->n_in ? steps * n_streams * p->weight_stride : 0;
         for (; row + 2 <= n_rows; row += 2) {
             step_add(&step, dtype, 2, n_streams, x + (int64_t)row * p->n_in, p->n_in, sums + row * width, ahead);
             ahead = 0; // the first rows have fetched it
