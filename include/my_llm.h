@@ -184,6 +184,30 @@ LLM_API const char *llm_tokenizer_token(const struct llm_tokenizer *tokenizer, i
 LLM_API bool llm_tokenizer_decode(const struct llm_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, char **text,
                                   size_t *size, struct llm_error *err);
 
+// ---- A vocabulary of one's own ---------------------------------------------------------------
+
+struct llm_tokenizer_train_options {
+    int vocab_size;        // ids, the 256 bytes and <|endoftext|> among them (8192)
+    int64_t min_frequency; // learn no token from a pair that occurs less often (0)
+    int n_threads;         // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_tokenizer_train_options_init(struct llm_tokenizer_train_options *options);
+
+// Learns a vocabulary (byte-level BPE, GPT-2's pre-split) from texts: files, plain, .xz or .gz, or folders of
+// *.txt, *.text and *.md. <|endoftext|> parts documents; it gets the last id. The merges are those that Hugging
+// Face tokenizers learn from the same documents. When the text has too few different words, the vocabulary stays
+// smaller than asked for. `options` may be NULL.
+LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size_t n_files,
+                                                  const struct llm_tokenizer_train_options *options,
+                                                  struct llm_error *err);
+
+// Writes vocab.json, merges.txt and tokenizer.json, as Hugging Face has them, as a new directory; all or nothing.
+// With `overwrite`, an existing directory is replaced.
+LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
+                                struct llm_error *err);
+
 // ---- Session: generation --------------------------------------------------------------------
 
 struct llm_session;
@@ -210,13 +234,13 @@ struct llm_logprob {
     float logprob; // natural logarithm of the model's probability, before temperature and cuts
 };
 
-// One new token of one sample, as it is made.
+// One new token of one sample, as it is made. Joined, the texts of a sample's pieces are the sample's text.
 struct llm_piece {
-    int sample; // 0 .. n_samples - 1
-    int32_t id;
-    const char *text; // whole UTF-8 characters that became certain with this token
-    size_t size;      // bytes in text; may be 0
-    float logprob;
+    int sample;                    // 0 .. n_samples - 1
+    int32_t id;                    // -1: no new token, only text held back until the model ended the text
+    const char *text;              // whole UTF-8 characters that became certain with this token
+    size_t size;                   // bytes in text; may be 0
+    float logprob;                 // of this token; 0 unless options.n_logprobs > 0
     const struct llm_logprob *top; // [n_top] the likeliest, best first
     int n_top;
 };
@@ -236,9 +260,10 @@ enum llm_finish {
 LLM_API const char *llm_finish_name(enum llm_finish finish);
 
 struct llm_sample {
-    int32_t *ids; // [n_ids] new tokens, without the prompt; the stop or end token is not among them
+    int32_t *ids; // [n_ids] new tokens, without the prompt, the end token, and what lies wholly in a stop text
     size_t n_ids;
-    char *text; // their text (NUL-terminated), or NULL when the model has no vocabulary
+    char *text; // their text up to a stop text (NUL-terminated), without an unfinished character at its end;
+                // NULL when the model has no vocabulary
     size_t size;
     enum llm_finish finish;
 };
@@ -264,7 +289,8 @@ LLM_API void llm_session_free(struct llm_session *session);
 // Continues `prompt` [n_prompt] in every timeline of the session (sample s draws from its own stream
 // of random numbers, so sample 0 is the same whatever n_sequences is). What the prompt shares with
 // the timeline's present tokens is not computed again. An empty prompt means <|endoftext|>.
-// A prompt longer than the context keeps its newest part (with options.shift) or is an error.
+// A prompt longer than the context keeps its newest part (with options.shift, and a notice) or is an error.
+// A prompt long enough to wait for is reported to the engine's progress callback, which may cancel.
 // `on_piece` may be NULL; `generation` may be NULL.
 LLM_API bool llm_session_generate(struct llm_session *session, const int32_t *prompt, size_t n_prompt,
                                   const struct llm_generate_options *options, llm_piece_fn *on_piece, void *user,

@@ -16,6 +16,8 @@ libcurl4-gnutls-dev  libcurl: downloads
 ca-certificates      the certificates that downloads over https are checked against
 nettle-dev           nettle: SHA-256
 libzip-dev           libzip: zip archives
+liblzma-dev          liblzma: texts in .xz
+zlib1g-dev           zlib: texts in .gz
 libedit-dev          libedit: line editing at the prompt
 libcmocka-dev        cmocka: the unit tests
 python3              runs the end-to-end tests

@@ -30,6 +30,15 @@ bool path_exists(const char *path) {
     return lstat(path, &status) == 0;
 }
 
+bool directory_holds(const char *directory, const char *name) {
+    const int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    struct stat status;
+    const bool there = fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    close(fd);
+    return there;
+}
+
 char *path_join(const char *directory, const char *name) {
     char *path = NULL;
     const size_t size = strlen(directory);
@@ -108,8 +117,7 @@ bool file_rename(const char *from, const char *path, struct llm_error *err) {
 
 // ---- Mapping and reading --------------------------------------------------------------------
 
-// Opens a regular file for reading; returns the descriptor or -1.
-static int regular_open(const char *path, size_t *size, struct llm_error *err) {
+int file_open_regular(const char *path, size_t *size, struct llm_error *err) {
     // O_NONBLOCK: opening a FIFO must not wait for a writer.
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
@@ -134,7 +142,7 @@ static int regular_open(const char *path, size_t *size, struct llm_error *err) {
 bool file_map_open(struct file_map *map, const char *path, struct llm_error *err) {
     *map = (struct file_map){0};
     size_t size = 0;
-    const int fd = regular_open(path, &size, err);
+    const int fd = file_open_regular(path, &size, err);
     if (fd < 0) return false;
     bool ok = true;
     if (size == 0) {
@@ -158,7 +166,7 @@ void file_map_close(struct file_map *map) {
 
 bool file_read(const char *path, size_t max_size, char **bytes, size_t *size, struct llm_error *err) {
     size_t expected = 0;
-    const int fd = regular_open(path, &expected, err);
+    const int fd = file_open_regular(path, &expected, err);
     if (fd < 0) return false;
     char *memory = NULL;
     bool ok = false;

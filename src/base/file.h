@@ -11,6 +11,8 @@
 bool file_exists(const char *path);      // a regular file
 bool directory_exists(const char *path); // a directory
 bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
+// Whether there is anything of this name in the directory. Allocates nothing, so it cannot be wrong for want of memory.
+bool directory_holds(const char *directory, const char *name);
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);
@@ -24,6 +26,9 @@ bool directory_create(const char *path, struct llm_error *err);
 bool file_rename(const char *from, const char *path, struct llm_error *err);
 // Removes a directory and everything in it, as far as it can. Symbolic links are removed, not followed.
 void directory_remove(const char *path);
+
+// Opens a regular file for reading; returns the descriptor (close it) or -1. *size is its size now.
+int file_open_regular(const char *path, size_t *size, struct llm_error *err);
 
 // A read-only shared mapping of a whole file. An empty file has bytes != NULL and size 0.
 struct file_map {

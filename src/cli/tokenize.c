@@ -1,4 +1,5 @@
-// tokenize.c: `my-llm tokenize`: text to ids and back, from standard input or a file to standard output.
+// tokenize.c: `my-llm tokenize`: text to ids and back, from standard input or a file to standard output. With --train
+// it learns a vocabulary instead: tokenize_train.c.
 //
 // Works on text of any length in bounded memory: it is read in blocks, each cut where llm_tokenizer_cut() allows. Only
 // a stretch without any such place (megabytes of white space, or of one word) makes the block grow.
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/tokenize_train.h"
 
 enum {
     // Each block warms up a cache of words anew, so it should hold many times the words of a language.
@@ -31,6 +33,8 @@ struct tokenize_args {
     bool count;
     bool decode;
     bool allow_special;
+    bool train;
+    struct tokenize_train_args training;
 };
 
 static const struct option tokenize_options[] = {
@@ -58,11 +62,52 @@ static const struct option tokenize_options[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct tokenize_args, allow_special),
      .help = "take <|endoftext|> in the text for the end-of-text id"},
+    {.name = "train",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct tokenize_args, train),
+     .help = "learn a vocabulary from the FILEs; the options below belong to it"},
+    {.name = "out",
+     .letter = 'o',
+     .type = OPTION_STRING,
+     .offset = offsetof(struct tokenize_args, training.out),
+     .placeholder = "DIR",
+     .help = "write vocab.json, merges.txt and tokenizer.json as this directory"},
+    {.name = "vocab-size",
+     .type = OPTION_INT,
+     .offset = offsetof(struct tokenize_args, training.vocab_size),
+     .placeholder = "N",
+     .help = "ids, the 256 bytes and <|endoftext|> among them",
+     .min = 257,
+     .max = (1 << 21) - 1},
+    {.name = "min-frequency",
+     .type = OPTION_INT64,
+     .offset = offsetof(struct tokenize_args, training.min_frequency),
+     .placeholder = "N",
+     .help = "learn no token from a pair that occurs less often",
+     .min = 0,
+     .max = 9e15},
+    {.name = "threads",
+     .type = OPTION_INT,
+     .offset = offsetof(struct tokenize_args, training.n_threads),
+     .placeholder = "N",
+     .help = "threads that count (0: as many as there are cores to use)",
+     .min = 0,
+     .max = 1024},
+    {.name = "force",
+     .letter = 'f',
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct tokenize_args, training.force),
+     .help = "replace DIR if it is there"},
 };
 
 static void tokenize_init(void *memory) {
     struct tokenize_args *args = memory;
-    *args = (struct tokenize_args){.format = FORMAT_TEXT};
+    struct llm_tokenizer_train_options training;
+    llm_tokenizer_train_options_init(&training);
+    *args = (struct tokenize_args){
+        .format = FORMAT_TEXT,
+        .training = {.vocab_size = training.vocab_size, .min_frequency = training.min_frequency},
+    };
 }
 
 // ---- Input and output -----------------------------------------------------------------------
@@ -287,12 +332,26 @@ static bool tokenize(const struct tokenize_args *args, const char *path, struct 
     return ok;
 }
 
+static int train_run(const struct tokenize_args *args, int n_operands, char **operands) {
+    if (args->decode || args->count || args->allow_special || args->model != NULL || args->format != FORMAT_TEXT) {
+        return command_usage(&command_tokenize,
+                             "--train learns a vocabulary; it does not go with options that use one");
+    }
+    if (n_operands == 0) return command_usage(&command_tokenize, "--train needs at least one FILE or folder");
+    if (args->training.out == NULL) return command_usage(&command_tokenize, "--train needs --out DIR");
+    struct llm_error err = {0};
+    return tokenize_train(&args->training, operands, n_operands, &err) ? 0 : command_failed(&err);
+}
+
 static int tokenize_run(void *memory, int n_operands, char **operands) {
     const struct tokenize_args *args = memory;
     if (args->decode && args->count) return command_usage(&command_tokenize, "--decode and --count exclude each other");
     if (args->decode && args->allow_special) {
         return command_usage(&command_tokenize, "--allow-special is about encoding; it does not go with --decode");
     }
+    if (!args->train && args->training.out != NULL) return command_usage(&command_tokenize, "--out needs --train");
+    if (args->train) return train_run(args, n_operands, operands);
+    if (n_operands > 1) return command_usage(&command_tokenize, "only --train takes several files");
     struct llm_error err = {0};
     if (tokenize(args, n_operands > 0 ? operands[0] : "-", &err)) return 0;
     return ferror(stdout) ? 1 : command_failed(&err);
@@ -300,9 +359,10 @@ static int tokenize_run(void *memory, int n_operands, char **operands) {
 
 const struct command command_tokenize = {
     .name = "tokenize",
-    .summary = "turn text into ids, or ids into text",
+    .summary = "turn text into ids or back, or learn a vocabulary",
     .usage = "[-m MODEL] [--format FORMAT] [--allow-special] [--count] [FILE]\n"
-             "--decode [-m MODEL] [--format FORMAT] [FILE]",
+             "--decode [-m MODEL] [--format FORMAT] [FILE]\n"
+             "--train FILE... --out DIR [--vocab-size N]",
     .description = "Reads text from FILE, or standard input, and writes its ids on one line, separated by spaces, or\n"
                    "raw (--format u16, u32). --decode reads what the same --format writes and gives back the text,\n"
                    "byte for byte, be it UTF-8 or not.\n"
@@ -310,16 +370,23 @@ const struct command command_tokenize = {
                    "<|endoftext|> in the text is text like any other unless --allow-special is given.\n"
                    "\n"
                    "Text of any length takes about 100 MB of memory at most; only a single stretch of white space, or\n"
-                   "a single word, of many megabytes takes more.",
+                   "a single word, of many megabytes takes more.\n"
+                   "\n"
+                   "--train learns a byte-level BPE vocabulary from texts: files, plain, .xz or .gz, and folders of\n"
+                   "*.txt, *.text and *.md. <|endoftext|> parts documents and gets the last id. The merges are those\n"
+                   "that Hugging Face tokenizers learn from the same documents. A text with few different words gives\n"
+                   "fewer ids than asked for.",
     .examples = "  $ echo -n 'Hello world' | my-llm tokenize\n"
                 "  15496 995\n"
                 "  $ my-llm tokenize --count book.txt\n"
                 "  $ my-llm tokenize --format u16 book.txt > book.u16\n"
-                "  $ my-llm tokenize --decode --format u16 book.u16 | cmp - book.txt",
+                "  $ my-llm tokenize --decode --format u16 book.u16 | cmp - book.txt\n"
+                "  $ my-llm tokenize --train books.txt.xz notes/ --vocab-size 8192 --out my-vocabulary\n"
+                "  $ my-llm tokenize -m my-vocabulary book.txt",
     .options = tokenize_options,
     .n_options = sizeof tokenize_options / sizeof tokenize_options[0],
     .args_size = sizeof(struct tokenize_args),
-    .max_operands = 1,
+    .max_operands = -1,
     .init = tokenize_init,
     .run = tokenize_run,
 };

@@ -325,15 +325,8 @@ static struct container *open_shards(const char *directory, const char *index_pa
 
 // ---- Open and probe -------------------------------------------------------------------------
 
-static bool holds(const char *directory, const char *name) {
-    char *path = path_join(directory, name);
-    const bool there = path != NULL && path_exists(path);
-    free(path);
-    return there;
-}
-
 bool safetensors_probe(const char *path) {
-    if (directory_exists(path)) return holds(path, single_name) || holds(path, index_name);
+    if (directory_exists(path)) return directory_holds(path, single_name) || directory_holds(path, index_name);
     static const char suffix[] = ".safetensors";
     const size_t size = strlen(path);
     const size_t suffix_size = sizeof suffix - 1;
@@ -342,7 +335,7 @@ bool safetensors_probe(const char *path) {
 
 struct container *safetensors_open(const char *path, struct llm_error *err) {
     if (!directory_exists(path)) return open_single(path, err);
-    const bool single = holds(path, single_name);
+    const bool single = directory_holds(path, single_name);
     char *file = path_join(path, single ? single_name : index_name);
     if (file == NULL) {
         error_memory(err, "path");

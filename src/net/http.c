@@ -50,7 +50,7 @@ static void copy_header(struct transfer *transfer, const char *name, char value[
     struct curl_header *found = NULL;
     value[0] = '\0';
     if (curl_easy_header(transfer->curl, name, 0, CURLH_HEADER, -1, &found) != CURLHE_OK) return;
-    if (strlen(found->value) < MAX_HEADER_VALUE) strcpy(value, found->value);
+    if (strlen(found->value) < MAX_HEADER_VALUE) snprintf(value, MAX_HEADER_VALUE, "%s", found->value);
 }
 
 // What If-Range may carry (RFC 9110, 13.1.5): a strong ETag, or a Last-Modified date that is at least a
@@ -240,6 +240,14 @@ static struct curl_slist *resume_headers(const struct http_request *request) {
     return both;
 }
 
+// Behind some proxies servers show certificates of a company's own authority; these are the names under
+// which other programs are told where it is.
+static void trust_setup(CURL *curl) {
+    const char *bundle = getenv("CURL_CA_BUNDLE");
+    if (bundle == NULL || bundle[0] == '\0') bundle = getenv("SSL_CERT_FILE");
+    if (bundle != NULL && bundle[0] != '\0') curl_easy_setopt(curl, CURLOPT_CAINFO, bundle);
+}
+
 static void transfer_setup(struct transfer *transfer, struct curl_slist *headers, int connect_seconds,
                            int stall_seconds) {
     CURL *curl = transfer->curl;
@@ -253,6 +261,7 @@ static void transfer_setup(struct transfer *transfer, struct curl_slist *headers
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); // a library leaves the program's signals alone
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "my-llm");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    trust_setup(curl);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)connect_seconds);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES_PER_SECOND);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)stall_seconds);

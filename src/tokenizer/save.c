@@ -114,3 +114,12 @@ bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory
     free(merges);
     return ok;
 }
+
+bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
+                        struct llm_error *err) {
+    struct directory_writer *writer = directory_writer_open(directory, overwrite, err);
+    if (writer == NULL) return false;
+    if (tokenizer_save(tokenizer, directory_writer_path(writer), err)) return directory_writer_commit(writer, err);
+    directory_writer_abort(writer);
+    return false;
+}

@@ -99,13 +99,22 @@ static size_t piece_end(const uint8_t *text, size_t size, size_t at) {
     return end == size || last == at ? end : last;
 }
 
+// Whether the character that ends before text[at] (at > 0) is white space; a byte that ends no character is none.
+static bool space_ends(const uint8_t *text, size_t at) {
+    for (size_t length = at < 4 ? at : 4; length > 1; length--) {
+        int32_t code = 0;
+        if (utf8_decode((const char *)text + at - length, length, &code) != length || code < 0) continue;
+        return code_class((uint32_t)code) == CHAR_SPACE;
+    }
+    return byte_classes[text[at - 1]] == S;
+}
+
 // White space never continues a piece that began with something else, and what stands before it cannot look past it.
-// Only ASCII counts here, so that no character is cut; nor can <|endoftext|> be, which holds no white space.
+// Only ASCII white space counts here, so that no character is cut; nor can <|endoftext|> be, which holds none.
 size_t llm_tokenizer_cut(const char *text, size_t size) {
     const uint8_t *bytes = (const uint8_t *)text;
     for (size_t at = size; at-- > 1;) {
-        const uint8_t before = byte_classes[bytes[at - 1]];
-        if (byte_classes[bytes[at]] == S && before != S && before != W) return at;
+        if (byte_classes[bytes[at]] == S && !space_ends(bytes, at)) return at;
     }
     return 0;
 }

@@ -7,11 +7,12 @@
         server.requests                           # [(path, headers), ...] in order
 
 A behaviour is a function (handler, body). The last one of a plan stays in force. Without a plan a file is
-served properly: with ETag, Range and If-Range.
+served properly: with ETag, Range and If-Range. Given a certificate and its key, the server speaks https.
 """
 import hashlib
 import http.server
 import socketserver
+import ssl
 import threading
 import time
 import urllib.parse
@@ -216,12 +217,16 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self):
+    def __init__(self, certificate=None, key=None):
         super().__init__(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.files, self.plan, self.requests = {}, {}, []
-        self.url = "http://127.0.0.1:%d" % self.server_address[1]
+        self.url = "%s://127.0.0.1:%d" % ("https" if certificate else "http", self.server_address[1])
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +20,7 @@ import zipfile
 import pytest
 
 import http_server as web
-from conftest import SOURCE
+from conftest import PROGRAM, SOURCE
 
 SHARED = SOURCE.parent / "shared" / "data"
 GPT2 = "/gpt-2/models/124M/"
@@ -61,16 +63,14 @@ def server(gpt2):
 
 
 class Runner:
-    """Runs `my-llm download` with a home of its own."""
+    """Runs `my-llm download`. `home` is where models and data go."""
 
-    def __init__(self, program, home):
-        self.program, self.home = program, home
-        self.environment = {name: value for name, value in os.environ.items()
-                            if not name.startswith(("MY_LLM", "XDG_")) and not name.lower().endswith("_proxy")}
-        self.environment["MY_LLM_HOME"] = str(home)
+    def __init__(self, environment):
+        self.environment = environment
+        self.home = pathlib.Path(environment["MY_LLM_HOME"])
 
     def start(self, *arguments, **options):
-        return subprocess.Popen([self.program, "download", *arguments], env=self.environment, text=True,
+        return subprocess.Popen([PROGRAM, "download", *arguments], env=self.environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
     def __call__(self, *arguments, **options):
@@ -95,8 +95,8 @@ class Runner:
 
 
 @pytest.fixture
-def download(program, tmp_path):
-    return Runner(program, tmp_path / "home")
+def download(env):
+    return Runner(env)
 
 
 def shared_file(*parts):
@@ -206,6 +206,19 @@ def test_list(download):
     assert items[0] == {"name": "gpt2", "size": 499734388, "approximate": False, "licence": "Modified MIT (OpenAI)",
                         "description": "GPT-2 124M, OpenAI's TensorFlow checkpoint"}
     assert [item["approximate"] for item in items] == [False, False, True, True, False, False, False]
+
+
+def test_model_that_is_not_there_is_downloaded(my_llm, server, gpt2, env):
+    """By any command that opens it; when that fails, the sentence names the way without a network."""
+    mirror = {"MY_LLM_MIRROR": server.url}
+    server.plan[GPT2 + "checkpoint"] = [web.status(500), web.ok]
+    result = my_llm("info", "gpt2", env=mirror)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-1] == (
+        "my-llm: gpt2 is not here and could not be downloaded: %s%scheckpoint: the server answered 500; "
+        '"-m bundled" runs the model that comes with my-llm' % (server.url, GPT2))
+    my_llm("info", "gpt2", env=mirror)
+    assert Runner(env).files("models/gpt2") == gpt2
 
 
 # ---- Wrong usage ----------------------------------------------------------------------------------
@@ -352,6 +365,40 @@ def test_redirects_are_followed(download, server, gpt2):
     server.files["/elsewhere"] = gpt2["checkpoint"]
     assert download("gpt2", "--from", server.url)[0] == 0
     assert download.files("models/gpt2") == gpt2
+
+
+# ---- https --------------------------------------------------------------------------------------------
+
+CERTIFICATES = SOURCE / "tests" / "fixtures" / "net"
+
+
+@pytest.fixture
+def secure(gpt2):
+    with web.Server(CERTIFICATES / "server.crt", CERTIFICATES / "server.key") as server:
+        server.files = {GPT2 + name: body for name, body in gpt2.items()}
+        yield server
+
+
+def test_https(download, secure, gpt2):
+    download.environment["SSL_CERT_FILE"] = str(CERTIFICATES / "server.crt")
+    code, _, err = download("gpt2", "--from", secure.url)
+    assert code == 0, err
+    assert download.files("models/gpt2") == gpt2
+
+
+def test_certificate_of_a_stranger(download, secure):
+    sentence = download.fails("gpt2", "--from", secure.url)
+    assert sentence.startswith("my-llm: cannot download gpt2: %s%scheckpoint: server certificate verification failed"
+                               % (secure.url, GPT2))
+    assert secure.requests == []
+
+
+def test_https_does_not_fall_back_to_http(download, secure, server):
+    download.environment["SSL_CERT_FILE"] = str(CERTIFICATES / "server.crt")
+    target = server.url + GPT2 + "checkpoint"
+    assert failure(download, secure, web.redirect(target)) == (
+        "the server redirects to %s, which is not followed\n" % target)
+    assert server.requests == []
 
 
 # ---- Sums of the first download ---------------------------------------------------------------------
@@ -513,26 +560,32 @@ def test_resume_on_disk(download, gpt2, tmp_path):
 # ---- Killed, full, forbidden, at once ----------------------------------------------------------------
 
 def test_killed_at_any_moment(download, server, gpt2):
-    """kill -9, forty times: what is visible is whole, and the last run ends right."""
-    data = random.Random(123)
-    server.plan["*"] = [web.slowly(40_000, 0.002)]
-    killed = 0
-    for _ in range(40):
+    """kill -9, thirty times: what is visible is whole, and going on ends right."""
+    server.plan["*"] = [web.slowly(20_000, 0.002)]
+    begun = time.monotonic()
+    assert download("gpt2", "--from", server.url)[0] == 0
+    whole_run = time.monotonic() - begun
+    shutil.rmtree(download.home)
+    moments, killed = random.Random(123), 0
+    while killed < 30:
         process = download.start("gpt2", "--from", server.url)
         try:
-            process.communicate(timeout=data.uniform(0.002, 0.06))
+            _, err = process.communicate(timeout=moments.uniform(0, whole_run))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             killed += 1
-        for name, body in (download.files("models/gpt2") if (download.home / "models/gpt2").exists() else {}).items():
-            assert body == gpt2[name]
-    assert killed >= 10
+            visible = download.files("models/gpt2") if (download.home / "models" / "gpt2").exists() else {}
+            assert all(body == gpt2[name] for name, body in visible.items())
+            continue
+        assert process.returncode == 0, err
+        assert download.files("models/gpt2") == gpt2
+        # Killed between the last rename and the removal of its record, that record is all that may be left.
+        assert download.partial("models/gpt2") in ([], [WEIGHTS + ".part.source"])
+        shutil.rmtree(download.home)
     code, _, err = download("gpt2", "--from", server.url)
     assert code == 0, err
     assert download.files("models/gpt2") == gpt2
-    # Killed between the last rename and the removal of its record, that record is all that may be left.
-    assert download.partial("models/gpt2") in ([], [WEIGHTS + ".part.source"])
     assert any("Range" in headers for _, headers in server.requests)
 
 

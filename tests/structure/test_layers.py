@@ -25,7 +25,13 @@ LAYERS = {
 }
 
 # Libraries that only one folder may know.
-LIBRARIES = {r"curl/": "net", r"oneapi/": "ops", r"(editline|histedit)": "cli", r"zip\.h": "store"}
+LIBRARIES = {
+    r"curl/": "net",
+    r"oneapi/": "ops",
+    r"(editline|histedit)": "cli",
+    r"zip\.h": "store",
+    r"(lzma|zlib)\.h": "data",
+}
 
 
 def sources(source, *patterns):

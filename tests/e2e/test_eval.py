@@ -1,0 +1,94 @@
+"""`my-llm eval` against transformers' losses, and what it refuses."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def models(source):
+    return source / "tests" / "fixtures" / "models"
+
+
+@pytest.fixture
+def cases(source):
+    """The sequences as lines of ids, and [(model, window, stride, tokens, loss, error)]."""
+    lines = (source / "tests" / "fixtures" / "infer" / "evaluate.txt").read_text().splitlines()
+    n = int(lines[0].split()[1])
+    ids = "".join(" ".join(line.split()[1:]) + "\n" for line in lines[1 : n + 1])
+    rows = [line.split() for line in lines[n + 1 :]]
+    return ids, [(r[0], int(r[1]), int(r[2]), int(r[3]), float(r[4]), float(r[5])) for r in rows]
+
+
+def test_losses_are_those_of_transformers(my_llm, models, cases):
+    ids, rows = cases
+    for name, window, stride, tokens, loss, error in rows:
+        args = ["eval", models / name, "--ids", "-", "--json", "--window", window, "--stride", stride]
+        result = my_llm(*args, input=ids)
+        assert result.code == 0, result
+        answer = json.loads(result.out)
+        assert answer["tokens"] == tokens
+        assert answer["loss"] == pytest.approx(loss, rel=5e-6)
+        assert answer["loss_error"] == pytest.approx(error, rel=5e-5)
+        assert answer["perplexity"] == pytest.approx(2.718281828459045 ** answer["loss"], rel=1e-6)
+        assert answer["perplexity_error"] == pytest.approx(answer["perplexity"] * answer["loss_error"], rel=1e-6)
+
+
+def test_window_and_stride_default_to_the_context(my_llm, models, cases):
+    ids, rows = cases
+    plain = json.loads(my_llm("eval", "-m", models / "prefix", "--ids", "-", "--json", input=ids).out)
+    assert plain["loss"] == pytest.approx(rows[0][4], rel=5e-6)  # 64, 64
+
+
+def test_text_of_a_file_and_of_standard_input(my_llm, source, tmp_path):
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+    text = "Once upon a time there was a king who had three sons. " * 3
+    file = tmp_path / "text.txt"
+    file.write_text(text)
+    result = my_llm("eval", "bundled", file, env=env)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["cross-entropy", "perplexity", "tokens"]
+    assert all(" \u00b1 " in line for line in lines[:2])
+    assert my_llm("eval", "-m", "bundled", "-", input=text, env=env).out == result.out
+    assert my_llm("eval", file, env=env).out == result.out  # no model named: the bundled one here
+    assert 1 < float(lines[1].split()[1]) < 500
+
+
+def test_what_makes_no_sense_is_refused(my_llm, models):
+    model = models / "prefix"
+    nothing = "there is no token to predict: a sequence of at least two is needed"
+    cases = [
+        (["--ids", "-"], "", f"standard input: {nothing}"),
+        (["--ids", "-"], "5\n\n7\n", f"standard input: {nothing}"),
+        (["--ids", "-"], "1 2\n3 x\n", "standard input: line 2: 'x' is not an id; decimal numbers were expected"),
+        (["--ids", "-"], "1 2 101", "standard input: id 101 at place 2 of a sequence is not one of the model's, 0 to 100"),
+        (["-"], "Hello", "standard input: the model has no vocabulary, so it cannot read text; give its ids with --ids"),
+        (["/no/such/file"], "", "/no/such/file: cannot open this file: No such file or directory"),
+    ]
+    for args, text, sentence in cases:
+        result = my_llm("eval", model, *args, input=text)
+        assert (result.code, result.out) == (1, ""), result
+        assert result.err == f"my-llm: {sentence}\n"
+    for args, sentence in (
+        (["--window", "65"], "window is 65, 1 to the model's context of 64 tokens was expected"),
+        (["--window", "8", "--stride", "9"], "stride is 9, 1 to the window of 8 tokens was expected"),
+    ):
+        result = my_llm("eval", model, "--ids", "-", *args, input="1 2 3")
+        assert result.code == 1 and sentence in result.err
+
+
+def test_wrong_usage(my_llm):
+    assert my_llm("eval").code == 2
+    result = my_llm("eval", "-m", "bundled", "gpt2", "text.txt")
+    assert result.code == 2 and "the model is given twice: --model bundled and gpt2" in result.err
+    result = my_llm("eval", "--window", "0", "x")
+    assert result.code == 2 and '--window is "0", a whole number from 1' in result.err
+
+
+def test_progress_bar_at_a_terminal(terminal, source, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("The little boy went home and told his mother. " * 60)
+    person = terminal("eval", "bundled", file, env={"MY_LLM_BUNDLED": str(source / "models" / "bundled")})
+    person.expect(r"evaluating \[#+\.*\].*perplexity +\d")
+    assert person.wait() == 0

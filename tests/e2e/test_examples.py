@@ -1,0 +1,52 @@
+"""examples/ as a user of the installed library builds and runs them: through pkg-config."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def prefix(build, tmp_path_factory):
+    """The build tree, installed in a folder of its own."""
+    path = tmp_path_factory.mktemp("prefix")
+    subprocess.run(["cmake", "--install", build, "--prefix", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def compile_example(source, prefix, tmp_path, name):
+    if shutil.which("pkg-config") is None:
+        pytest.skip("pkg-config is not installed")
+    [package] = prefix.rglob("my-llm.pc")
+    env = {**os.environ, "PKG_CONFIG_PATH": str(package.parent)}
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "my-llm"], env=env, check=True, capture_output=True, text=True
+    ).stdout.split()
+    program = tmp_path / name
+    warnings = ["-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run(["cc", *warnings, source / "examples" / f"{name}.c", *flags, "-o", program], check=True)
+    return program, package.parent.parent
+
+
+def sanitized(build):
+    cache = build / "CMakeCache.txt"
+    return any(
+        line.startswith(("MY_LLM_SANITIZE:", "CMAKE_C_FLAGS:")) and ("sanitize" in line or "=address" in line)
+        for line in cache.read_text().splitlines()
+    )
+
+
+def test_generate_example(source, build, prefix, tmp_path, env):
+    if sanitized(build):
+        pytest.skip("a library with sanitizers does not link with a program without")
+    program, library = compile_example(source, prefix, tmp_path, "generate")
+    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    result = subprocess.run([program, "bundled", "Once upon a time"], env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout) > 40 and result.stderr == ""
+    failed = subprocess.run([program, "/no/such/model"], env=env, capture_output=True, text=True)
+    assert failed.returncode == 1 and "/no/such/model" in failed.stderr
+    models = source / "tests" / "fixtures" / "models"
+    failed = subprocess.run([program, models / "prefix"], env=env, capture_output=True, text=True)
+    assert failed.returncode == 1 and failed.stderr == "this model has no vocabulary\n"
