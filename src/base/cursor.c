@@ -5,7 +5,8 @@
 #include <string.h>
 
 void cursor_init(struct cursor *cursor, const void *bytes, size_t size, struct llm_error *err) {
-    *cursor = (struct cursor){.bytes = bytes, .size = size, .err = err};
+    // No bytes may be said by NULL, but no offset may be added to that.
+    *cursor = (struct cursor){.bytes = bytes == NULL ? (const uint8_t *)"" : bytes, .size = size, .err = err};
 }
 
 bool cursor_ok(const struct cursor *cursor) {

@@ -40,16 +40,19 @@ bool error_memory(struct llm_error *err, const char *what) {
 
 void error_prefix(struct llm_error *err, const char *format, ...) {
     if (err == NULL || err->code == LLM_OK) return;
-    char prefix[sizeof err->text];
+    char prefix[4096 + 256]; // the longest path there is, and some
     va_list args;
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
 
     const size_t room = sizeof err->text - 3; // ": " and the final NUL
-    size_t text_size = strlen(err->text);
-    if (text_size > room) text_size = room;
     const size_t prefix_size = strlen(prefix);
+    // What does not fit is cut: first the front of the prefix, but its last 256 bytes tell which file it
+    // is, so then the end of the sentence.
+    const size_t needed = prefix_size < 256 ? prefix_size : 256;
+    size_t text_size = strlen(err->text);
+    if (text_size > room - needed) text_size = room - needed;
     const size_t kept = prefix_size < room - text_size ? prefix_size : room - text_size;
     memmove(err->text + kept + 2, err->text, text_size);
     err->text[kept + 2 + text_size] = '\0';

@@ -20,8 +20,8 @@ bool error_errno(struct llm_error *err, const char *format, ...) __attribute__((
 // "out of memory (<what>)". Always returns false.
 bool error_memory(struct llm_error *err, const char *what);
 
-// Puts "<formatted>: " in front of the sentence. A sentence that no longer fits loses the front of
-// the prefix, so that a long path keeps its tail.
+// Puts "<formatted>: " in front of the sentence. When both do not fit, the prefix loses its front, so that
+// a long path keeps its tail, and a very long sentence its end.
 void error_prefix(struct llm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -30,6 +30,15 @@ bool path_exists(const char *path) {
     return lstat(path, &status) == 0;
 }
 
+bool directory_holds(const char *directory, const char *name) {
+    const int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    struct stat status;
+    const bool there = fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    close(fd);
+    return there;
+}
+
 char *path_join(const char *directory, const char *name) {
     char *path = NULL;
     const size_t size = strlen(directory);

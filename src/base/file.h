@@ -11,6 +11,8 @@
 bool file_exists(const char *path);      // a regular file
 bool directory_exists(const char *path); // a directory
 bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
+// Whether there is anything of this name in the directory. Allocates nothing, so it cannot be wrong for want of memory.
+bool directory_holds(const char *directory, const char *name);
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);

@@ -17,7 +17,8 @@ json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     json_error_t error;
     json_t *value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (value == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
+        // Out of memory while building a value, jansson says nothing at all.
+        if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
             error_memory(err, "JSON");
         } else {
             str_clean(error.text); // it may quote half a character

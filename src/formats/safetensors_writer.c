@@ -158,8 +158,9 @@ static json_t *tensor_to_json(const struct tensor_view *tensor, uint64_t begin) 
             return NULL;
         }
     }
+    const uint64_t end = begin + tensor->size;
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", tensor->dtype_name, "shape", shape, "data_offsets",
-                     (json_int_t)begin, (json_int_t)(begin + tensor->size));
+                     (json_int_t)begin, (json_int_t)end);
 }
 
 // The header of a shard, padded; NULL when out of memory.

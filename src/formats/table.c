@@ -226,8 +226,8 @@ bool table_read(const uint8_t *bytes, size_t size, table_entry_fn *entry, void *
         return error_set(err, LLM_ERROR_FORMAT, "has %zu bytes, a table ends in a footer of %d", size, FOOTER_SIZE);
     }
     struct table table = {.bytes = bytes, .size = size - FOOTER_SIZE, .entry = entry, .user = user};
-    struct handle metaindex;
-    struct handle index;
+    struct handle metaindex = {0};
+    struct handle index = {0};
     if (!read_footer(bytes + table.size, &metaindex, &index, err)) return false;
 
     // The index block lies last, behind the metaindex; both are checked before what they lead to.

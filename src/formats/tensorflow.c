@@ -35,7 +35,7 @@ static bool blame_file(const struct container *container, int file, struct llm_e
 // Points the views into their data files: shards[shard] has sizes[shard] bytes.
 static bool place_tensors(const struct tensorflow_index *index, const uint8_t *const *shards, const size_t *sizes,
                           struct llm_error *err) {
-    for (int i = 0; i < index->container->n_tensors; i++) {
+    for (int i = 0; i < index->n_entries; i++) {
         const struct tensorflow_entry *entry = &index->entries[i];
         const size_t size = sizes[entry->shard];
         if (entry->offset > size || entry->size > size - entry->offset) {
@@ -85,21 +85,28 @@ static bool crc_matches(const struct tensor_view *tensor, const struct tensorflo
     return crc == table_unmask_crc(entry->crc);
 }
 
+// The lowest number of an entry whose tensor is damaged (whatever thread finds one first, the sentence is
+// the same), or n_entries.
+static int find_damaged(const struct tensorflow_index *index, int n_threads) {
+    const int n = index->n_entries;
+    int bad = n;
+    (void)n_threads; // in a build without OpenMP
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads) reduction(min : bad)
+    for (int i = 0; i < n; i++) {
+        const struct tensor_view *tensor = container_find(index->container, index->entries[i].name);
+        if (i < bad && !crc_matches(tensor, &index->entries[i])) bad = i;
+    }
+    return bad;
+}
+
 // Reads every byte of every tensor: after container_finish(), which has refused overlaps, so that the
 // work is bounded by the size of the files.
 static bool check_checksums(const struct tensorflow_index *index, struct llm_error *err) {
     const struct container *container = index->container;
-    const int n = container->n_tensors;
     int64_t total = 0;
     for (int i = 0; i < container->n_files; i++) total += container->files[i].size;
-    const int n_threads = total < PARALLEL_BYTES ? 1 : threads_available();
-    int bad = n; // the lowest number of a damaged one, so that the sentence is always the same
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads) reduction(min : bad)
-    for (int i = 0; i < n; i++) {
-        const struct tensor_view *tensor = container_find(container, index->entries[i].name);
-        if (i < bad && !crc_matches(tensor, &index->entries[i])) bad = i;
-    }
-    if (bad == n) return true;
+    const int bad = find_damaged(index, total < PARALLEL_BYTES ? 1 : threads_available());
+    if (bad == index->n_entries) return true;
     const struct tensor_view *tensor = container_find(container, index->entries[bad].name);
     char name[STR_QUOTE_SIZE];
     error_set(err, LLM_ERROR_FORMAT, "tensor %s does not match its checksum: the file is damaged",
@@ -156,6 +163,11 @@ static char *find_checkpoint_path(const char *text, struct llm_error *err) {
     return name;
 }
 
+// Whether there is a `checkpoint` that is not a directory (as a training run's own is, which has "." in it).
+static bool holds_checkpoint(const char *directory) {
+    return directory_holds(directory, "checkpoint") && !directory_holds(directory, "checkpoint/.");
+}
+
 // The prefix of the checkpoint's files in this directory, a plain file name, allocated.
 static char *read_prefix(const char *directory, struct llm_error *err) {
     char *path = path_join(directory, "checkpoint");
@@ -166,7 +178,7 @@ static char *read_prefix(const char *directory, struct llm_error *err) {
     char *prefix = NULL;
     char *text = NULL;
     size_t size = 0;
-    if (!path_exists(path) || directory_exists(path)) {
+    if (!holds_checkpoint(directory)) {
         prefix = strdup("model.ckpt");
         if (prefix == NULL) error_memory(err, "checkpoint path");
     } else if (file_read(path, CHECKPOINT_MAX, &text, &size, err)) {
@@ -189,13 +201,7 @@ static char *read_prefix(const char *directory, struct llm_error *err) {
 // ---- Open and probe -------------------------------------------------------------------------
 
 bool tensorflow_probe(const char *path) {
-    char *checkpoint = path_join(path, "checkpoint");
-    char *index = path_join(path, "model.ckpt.index");
-    const bool there = checkpoint != NULL && index != NULL &&
-                       (path_exists(index) || (path_exists(checkpoint) && !directory_exists(checkpoint)));
-    free(checkpoint);
-    free(index);
-    return there;
+    return directory_holds(path, "model.ckpt.index") || holds_checkpoint(path);
 }
 
 static bool open_index(struct tensorflow_index *index, const char *stem, struct llm_error *err) {

@@ -226,12 +226,13 @@ static bool read_entry(const struct tensorflow_index *index, struct tensor_view 
 
 // ---- The table's keys -----------------------------------------------------------------------
 
-static struct tensorflow_entry *add_entry(struct tensorflow_index *index, struct llm_error *err) {
-    const int n = index->container->n_tensors - 1;
-    if (n == index->capacity) {
-        const int capacity = n == 0 ? 64 : n * 2;
+// Appends the entry that goes with a view.
+static struct tensorflow_entry *add_entry(struct tensorflow_index *index, const struct tensor_view *tensor,
+                                          struct llm_error *err) {
+    if (index->n_entries == index->capacity) {
+        const int capacity = index->capacity == 0 ? 64 : index->capacity * 2;
         struct tensorflow_entry *entries =
-            n > INT_MAX / 2 ? NULL : realloc(index->entries, (size_t)capacity * sizeof *entries);
+            index->capacity > INT_MAX / 2 ? NULL : realloc(index->entries, (size_t)capacity * sizeof *entries);
         if (entries == NULL) {
             error_memory(err, "index entries");
             return NULL;
@@ -239,8 +240,9 @@ static struct tensorflow_entry *add_entry(struct tensorflow_index *index, struct
         index->entries = entries;
         index->capacity = capacity;
     }
-    index->entries[n] = (struct tensorflow_entry){.name = index->container->tensors[n].name};
-    return &index->entries[n];
+    struct tensorflow_entry *entry = &index->entries[index->n_entries++];
+    *entry = (struct tensorflow_entry){.name = tensor->name};
+    return entry;
 }
 
 // One key of the table: "" is the header and comes first, any other names a tensor.
@@ -262,7 +264,7 @@ static bool on_key(void *user, const char *key, size_t key_size, const uint8_t *
     }
     if (strlen(key) != key_size) return error_set(err, LLM_ERROR_FORMAT, "a tensor's name holds a NUL byte");
     struct tensor_view *tensor = container_add(index->container, key, err);
-    struct tensorflow_entry *entry = tensor == NULL ? NULL : add_entry(index, err);
+    struct tensorflow_entry *entry = tensor == NULL ? NULL : add_entry(index, tensor, err);
     if (entry != NULL && read_entry(index, tensor, entry, value, value_size, err)) return true;
     char name[STR_QUOTE_SIZE];
     error_prefix(err, "tensor %s", str_quote(key, name));

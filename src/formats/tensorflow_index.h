@@ -23,9 +23,10 @@ struct tensorflow_entry {
 
 struct tensorflow_index {
     struct container *container;      // gets the views; the caller's
-    struct tensorflow_entry *entries; // [container->n_tensors] in the same order; the caller frees it
-    int capacity;                     // of entries
-    uint32_t n_shards;                // data files that belong to it
+    struct tensorflow_entry *entries; // [n_entries] one a view, in the same order; the caller frees it
+    int n_entries;
+    int capacity;      // of entries
+    uint32_t n_shards; // data files that belong to it
 };
 
 // Reads the table into an index whose container is empty and whose other fields are zero.

@@ -34,7 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!utf8_valid((const char *)data, size)) abort();
     const char *key = NULL;
     json_t *item = NULL;
-    json_object_foreach(value, key, item) use_getters(value, key);
+    json_object_foreach(value, key, item) {
+        use_getters(value, key);
+    }
     char *text = json_dumps(value, JSON_ENCODE_ANY);
     json_t *again = text == NULL ? NULL : json_parse(text, strlen(text), &err);
     if (again == NULL || !json_equal(value, again)) abort();

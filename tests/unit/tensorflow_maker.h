@@ -18,7 +18,10 @@ static inline struct strbuf new_buffer(void) {
 }
 
 static inline void put_number(struct strbuf *buf, uint64_t value, int n_bytes) {
-    for (int i = 0; i < n_bytes; i++) strbuf_append(buf, &(uint8_t){(uint8_t)(value >> (8 * i))}, 1);
+    for (int i = 0; i < n_bytes; i++) {
+        const uint8_t byte = (uint8_t)(value >> (8 * i));
+        strbuf_append(buf, &byte, 1);
+    }
 }
 
 static inline void put_varint(struct strbuf *buf, uint64_t value) {
@@ -101,8 +104,7 @@ struct table_places {
     uint64_t metaindex, metaindex_size, index, index_size;
 };
 
-// A table of these finished blocks (freed), of this compression, with or without something to change
-// in the index before it is written.
+// A table of these finished blocks (freed), of this compression.
 static inline struct table_places put_table(struct strbuf *file, struct block *blocks, int n_blocks,
                                             uint8_t compression) {
     struct table_places places;
@@ -113,7 +115,8 @@ static inline struct table_places put_table(struct strbuf *file, struct block *b
         struct strbuf handle = new_buffer();
         put_varint(&handle, offset);
         put_varint(&handle, size);
-        put_entry(&index, 0, &(char){(char)('~' - n_blocks + i)}, 1, handle.bytes, handle.size);
+        const char key = (char)('~' - n_blocks + i);
+        put_entry(&index, 0, &key, 1, handle.bytes, handle.size);
         strbuf_release(&handle);
     }
     struct block metaindex = new_block();
