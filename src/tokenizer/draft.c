@@ -146,7 +146,8 @@ bool draft_finish_tokens(struct draft *draft, struct llm_error *err) {
     json_object_foreach(draft->ids, name, id) {
         if (!place_name(draft, name, id, err)) return false;
     }
-    for (size_t i = 0; i < n_tokens; i++) { // n different ids below n: all are there
+    for (size_t i = 0; i < n_tokens; i++) {
+        if (draft->names[i] == NULL) return error_set(err, LLM_ERROR_FORMAT, "no token has id %zu", i);
         if (!append_bytes(draft, draft->names[i], err)) return false;
         draft->starts[i + 1] = (uint32_t)draft->bytes.size;
     }
