@@ -30,8 +30,7 @@ $(BUILD)/build.ninja:
 # "deps" first, also under -j: a build without its packages would fail.
 run: deps ## install what is missing, build, write a sample; at a terminal, go on to the prompt
 	@$(MAKE) --no-print-directory build
-	@$(BUILD)/my-llm generate -m bundled "Once upon a time"
-	@if [ -t 0 ] && [ -t 1 ]; then $(BUILD)/my-llm generate -m bundled; fi
+	@$(BUILD)/my-llm generate -m bundled --interactive "Once upon a time"
 
 test: deps ## install what is missing, build, run all tests
 	@$(MAKE) --no-print-directory check

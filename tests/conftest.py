@@ -37,6 +37,12 @@ def build():
     return BUILD
 
 
+@pytest.fixture(scope="session")
+def program():
+    """Path of my-llm, for tests that run it in ways of their own."""
+    return PROGRAM
+
+
 @pytest.fixture
 def env(tmp_path):
     """The program's environment: nothing of the tester's but what running needs."""

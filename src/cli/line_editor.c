@@ -18,7 +18,7 @@
 struct line_editor {
     EditLine *edit;
     History *history;
-    const char *prompt;
+    char prompt[80];
     char *line; // the last one, allocated
 };
 
@@ -29,7 +29,7 @@ enum {
 static char *show_prompt(EditLine *edit) {
     struct line_editor *editor = NULL;
     el_get(edit, EL_CLIENTDATA, (void **)&editor);
-    return (char *)(uintptr_t)editor->prompt; // libedit only reads it
+    return editor->prompt;
 }
 
 // One character from the terminal: 1, 0 at the end, -1 when interrupted. Bytes that are no UTF-8 are dropped.
@@ -56,7 +56,7 @@ struct line_editor *line_editor_open(const char *prompt, struct llm_error *err) 
         error_memory(err, "line editor");
         return NULL;
     }
-    editor->prompt = prompt;
+    snprintf(editor->prompt, sizeof editor->prompt, "%s", prompt);
     editor->edit = el_init("my-llm", stdin, isatty(STDERR_FILENO) ? stderr : stdout, stderr);
     editor->history = history_init();
     if (editor->edit == NULL || editor->history == NULL) {

@@ -15,7 +15,7 @@ enum line_outcome {
     LINE_INTERRUPTED // Ctrl-C; what was typed is forgotten
 };
 
-// `prompt` is borrowed.
+// `prompt` is copied; it has 79 bytes at most.
 struct line_editor *line_editor_open(const char *prompt, struct llm_error *err);
 void line_editor_close(struct line_editor *editor);
 

@@ -256,8 +256,8 @@ float sampler_logprobs(struct sampler *sampler, const float *logits, int32_t id,
     const int n = sampler->vocab_size;
     float max;
     find_max(logits, n, &max);
-    double total = 0;
-    for (int i = 0; i < n; i++) total += (double)weight_of(logits[i], max, 1);
+    double total = (double)weight_of(logits[0], max, 1);
+    for (int i = 1; i < n; i++) total += (double)weight_of(logits[i], max, 1);
     const double log_total = log(total);
     select_top(sampler->candidates, n_top, logits, n);
     for (int i = 0; i < n_top; i++) {

@@ -1,7 +1,7 @@
 // convert.c: writing a model as a directory in Hugging Face layout: config.json, model.safetensors or
 // shards, vocabulary. Tensors go from the source's mapping to the file in blocks, so converting takes
 // little memory, whatever the model. All or nothing: the directory appears when it is whole.
-#include <limits.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,8 @@ enum {
 struct conversion {
     const struct llm_convert_options *options;
     struct llm_engine source; // config, container and map only
-    char *block;              // [BLOCK] F32 and behind them [BLOCK] of the target dtype, at most 4 bytes each
+    float *wide;              // [BLOCK] numbers on their way
+    void *narrow;             // [BLOCK] the same in the target dtype, at most 4 bytes each
     int64_t done, total;      // bytes written, for the progress call
     int64_t n_nonfinite;      // weights of the source that are NaN or infinite
     int64_t n_overflowed;     // finite ones that became infinite
@@ -27,7 +28,8 @@ void llm_convert_options_init(struct llm_convert_options *options) {
     *options = (struct llm_convert_options){.dtype = -1};
 }
 
-static bool check_options(const struct llm_convert_options *options, struct llm_error *err) {
+static bool check_arguments(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
+    if (*destination == '\0') return error_set(err, LLM_ERROR_ARGUMENT, "the destination's name is empty");
     if (options->dtype < -1 || options->dtype > LLM_BF16) {
         return error_set(err, LLM_ERROR_ARGUMENT, "dtype is %d; LLM_F32, LLM_F16, LLM_BF16 or -1 was expected",
                          options->dtype);
@@ -80,6 +82,19 @@ static char *destination_path(const char *destination, struct llm_error *err) {
     return path;
 }
 
+// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it.
+static bool replaceable(const char *directory) {
+    if (directory_holds(directory, "config.json")) {
+        return directory_holds(directory, "model.safetensors") ||
+               directory_holds(directory, "model.safetensors.index.json");
+    }
+    DIR *entries = opendir(directory);
+    int n = 0;
+    while (entries != NULL && readdir(entries) != NULL) n++;
+    if (entries != NULL) closedir(entries);
+    return n == 2; // "." and ".."
+}
+
 // The source must not be overwritten, nor its directory filled while it is read, and --force must not
 // replace a directory of something else (a home directory, say).
 static bool check_destination(const char *source, const char *destination, bool overwrite, struct llm_error *err) {
@@ -97,7 +112,7 @@ static bool check_destination(const char *source, const char *destination, bool 
                   source);
     } else if (lies_in(from, to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: holds the source, %s; another place was expected", destination, source);
-    } else if (overwrite && directory_exists(to) && !directory_holds_model(to)) {
+    } else if (overwrite && directory_exists(to) && !replaceable(to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", destination);
     } else {
         ok = true;
@@ -161,18 +176,16 @@ static bool write_tensor(struct conversion *conversion, struct safetensors_write
     const struct tensor_view *view = conversion->source.map.views[param][layer];
     const enum dtype dtype = target_dtype(conversion, view);
     const size_t n = (size_t)view->n_elements;
-    float *wide = (float *)(void *)conversion->block;
-    char *narrow = conversion->block + BLOCK * sizeof *wide;
     for (size_t first = 0; first < n; first += BLOCK) {
         const size_t length = n - first < BLOCK ? n - first : BLOCK;
         const void *bytes = view->data + dtype_bytes(view->dtype, first);
         const int64_t nonfinite = count_nonfinite(bytes, view->dtype, length);
         conversion->n_nonfinite += nonfinite;
         if (dtype != view->dtype) {
-            dtype_to_f32(wide, bytes, view->dtype, length);
-            dtype_from_f32(narrow, dtype, wide, length);
-            conversion->n_overflowed += count_nonfinite(narrow, dtype, length) - nonfinite;
-            bytes = narrow;
+            dtype_to_f32(conversion->wide, bytes, view->dtype, length);
+            dtype_from_f32(conversion->narrow, dtype, conversion->wide, length);
+            conversion->n_overflowed += count_nonfinite(conversion->narrow, dtype, length) - nonfinite;
+            bytes = conversion->narrow;
         }
         const size_t size = dtype_bytes(dtype, length);
         if (!safetensors_writer_data(writer, bytes, size, err) || !report(conversion, size, err)) return false;
@@ -183,12 +196,13 @@ static bool write_tensor(struct conversion *conversion, struct safetensors_write
 static bool write_tensors(struct conversion *conversion, const char *directory, struct llm_error *err) {
     struct safetensors_writer *writer = safetensors_writer_new(directory, conversion->options->shard_size, err);
     if (writer == NULL) return false;
-    conversion->block = malloc(2 * BLOCK * sizeof(float));
-    bool ok = conversion->block != NULL || error_memory(err, "conversion");
+    conversion->wide = malloc(BLOCK * sizeof *conversion->wide);
+    conversion->narrow = malloc(BLOCK * sizeof *conversion->wide);
+    bool ok = (conversion->wide != NULL && conversion->narrow != NULL) || error_memory(err, "conversion");
     ok = ok && each_tensor(conversion, writer, declare_tensor, err) &&
          each_tensor(conversion, writer, write_tensor, err);
-    free(conversion->block);
-    conversion->block = NULL;
+    free(conversion->wide);
+    free(conversion->narrow);
     if (ok) return safetensors_writer_finish(writer, err);
     safetensors_writer_free(writer);
     return false;
@@ -258,7 +272,7 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     struct llm_convert_options defaults;
     llm_convert_options_init(&defaults);
     if (options == NULL) options = &defaults;
-    if (!check_options(options, err)) return false;
+    if (!check_arguments(destination, options, err)) return false;
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.callbacks = options->callbacks;

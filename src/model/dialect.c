@@ -185,7 +185,7 @@ static bool check_tensor(const struct config *config, const struct dialect_row *
 static bool map_alloc(struct tensor_map *map, const struct config *config, struct llm_error *err) {
     size_t total = 0;
     for (int p = 0; p < PARAM_COUNT; p++) total += params[p].per_layer ? (size_t)config->n_layer : 1;
-    const struct tensor_view **views = calloc(total, sizeof *views);
+    const struct tensor_view **views = calloc(total, sizeof *views); // NOLINT(bugprone-sizeof-expression): pointers
     if (views == NULL) return error_memory(err, "tensor map");
     map->block = views;
     for (int p = 0; p < PARAM_COUNT; p++) {

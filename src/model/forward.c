@@ -164,8 +164,9 @@ static void apply_norm(const struct llm_engine *engine, float *out, const float 
 
 // The factor on the attention scores of a layer.
 static float attention_scale(const struct config *config, int layer) {
+    const int head_size = config->n_embd / config->n_head;
     float scale = 1;
-    if (config->scale_attn_weights) scale /= sqrtf((float)(config->n_embd / config->n_head));
+    if (config->scale_attn_weights) scale /= sqrtf((float)head_size);
     if (config->scale_attn_by_layer) scale /= (float)(layer + 1);
     return scale;
 }

@@ -50,7 +50,7 @@ static void copy_header(struct transfer *transfer, const char *name, char value[
     struct curl_header *found = NULL;
     value[0] = '\0';
     if (curl_easy_header(transfer->curl, name, 0, CURLH_HEADER, -1, &found) != CURLHE_OK) return;
-    if (strlen(found->value) < MAX_HEADER_VALUE) strcpy(value, found->value);
+    if (strlen(found->value) < MAX_HEADER_VALUE) snprintf(value, MAX_HEADER_VALUE, "%s", found->value);
 }
 
 // What If-Range may carry (RFC 9110, 13.1.5): a strong ETag, or a Last-Modified date that is at least a

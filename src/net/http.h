@@ -4,7 +4,9 @@
 // file, and never from https back to http). Nothing is unbounded: a connection must stand within 15 s,
 // a transfer slower than 100 bytes/s for stall_seconds ends, a body larger than max_size is refused,
 // and so are endless headers. Certificates are checked against the system's authorities and those in
-// CURL_CA_BUNDLE or SSL_CERT_FILE; proxies are as curl has them (https_proxy, no_proxy). Error sentences begin with the URL, except those of the callbacks.
+// CURL_CA_BUNDLE or SSL_CERT_FILE; proxies are as curl has them (https_proxy, no_proxy).
+//
+// Error sentences begin with the URL, except those of the callbacks.
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
 

@@ -6,22 +6,25 @@
 
 #include "ops/cpu/cpu.h"
 
-// In front of each allocation; as large as the alignment, so that the numbers behind it are aligned.
-struct host_block {
-    _Alignas(64) struct host_block *next;
-};
-
 enum {
     ALIGNMENT = 64
 }; // a cache line, and the widest vector register
 
+// In front of each allocation; as large as the alignment, so that the numbers behind it are aligned.
+struct host_block {
+    _Alignas(64) struct host_block *next;
+    void *base; // what calloc returned
+};
+
+// By calloc: a large block then consists of pages that the system hands out zeroed when they are first touched, so
+// that a KV cache takes memory as it fills.
 static void *host_alloc(struct ops *ops, size_t bytes) {
     struct host_state *state = host_state(ops);
     if (bytes > SIZE_MAX - sizeof(struct host_block) - ALIGNMENT) return NULL;
-    const size_t size = (sizeof(struct host_block) + bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    struct host_block *block = aligned_alloc(ALIGNMENT, size);
-    if (block == NULL) return NULL;
-    memset(block, 0, size);
+    char *base = calloc(1, bytes + sizeof(struct host_block) + ALIGNMENT);
+    if (base == NULL) return NULL;
+    struct host_block *block = (void *)(base + (ALIGNMENT - (uintptr_t)base % ALIGNMENT));
+    block->base = base;
     pthread_mutex_lock(&state->lock);
     block->next = state->allocations;
     state->allocations = block;
@@ -38,7 +41,7 @@ static void host_free(struct ops *ops, void *memory) {
     struct host_block *block = *link;
     if (block != NULL) *link = block->next;
     pthread_mutex_unlock(&state->lock);
-    free(block);
+    if (block != NULL) free(block->base);
 }
 
 static const void *host_put(struct ops *ops, const void *host, size_t bytes) {
@@ -57,7 +60,7 @@ static void host_state_free(struct ops *ops) {
     struct host_state *state = host_state(ops);
     while (state->allocations != NULL) {
         struct host_block *next = state->allocations->next;
-        free(state->allocations);
+        free(state->allocations->base);
         state->allocations = next;
     }
     if (state->cpu != NULL) free(state->cpu->scratch);

@@ -133,7 +133,8 @@ static bool delivery_init(struct delivery *delivery, struct download *download, 
     if (asprintf(&delivery->label, "%s: %s", download->item->name, file->name) < 0) delivery->label = NULL;
     if (delivery->path != NULL && delivery->label != NULL && candidates_list(delivery)) return true;
     delivery_release(delivery);
-    return error_memory(err, "list of URLs");
+    error_memory(err, "list of URLs");
+    return false;
 }
 
 // ---- One file from one URL ------------------------------------------------------------------

@@ -72,9 +72,9 @@ static bool record_read(const char *path, const char *url, char **validator, int
     if (strncmp(text, url, url_length) == 0 && text[url_length] == '\n') {
         const char *line = text + url_length + 1;
         const size_t length = strcspn(line, "\n");
-        long long number = -1;
-        char newline = 0;
-        if (sscanf(line + length, "\n%lld%c", &number, &newline) == 2 && newline == '\n' && number >= -1) {
+        char *end = NULL;
+        const long long number = line[length] == '\n' ? strtoll(line + length + 1, &end, 10) : -1;
+        if (end != NULL && strcmp(end, "\n") == 0 && number >= -1) {
             *total = number;
             *validator = strndup(line, length);
         }

@@ -1,8 +1,9 @@
 // store.h: where models and data live, and how they get there.
 //
 // $MY_LLM_HOME (else $XDG_DATA_HOME/my-llm, else ~/.local/share/my-llm) holds models/<name>/ and
-// data/<name>/. Downloads arrive as <file>.part beside a record of the origin's validator, resume, are
-// checked for size and SHA-256, and are renamed when whole; a model is there only when all its files are.
+// data/<name>/. Downloads arrive as <file>.part beside a record of the origin's validator (fetch.h), resume,
+// are checked for size and SHA-256, and are renamed when whole; a model is there only when all its files
+// are, as downloads/<name>.sha256 has them (record.h). items.c is the table of names and origins.
 // llm_download() of my_llm.h lives here.
 #ifndef STORE_STORE_H
 #define STORE_STORE_H

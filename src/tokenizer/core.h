@@ -13,6 +13,9 @@ enum {
     ID_BITS = 21,
     MAX_MERGES = (1 << RANK_BITS) - 1, // ranks are stored plus one
     MAX_TOKENS = (1 << ID_BITS) - 1,
+    // Slots a look-up may have to walk. GPT-2 needs 18, and the half-empty table of any vocabulary not many more; one
+    // made to collide would turn every look-up into a walk through the whole table.
+    MAX_PROBES = 500,
 };
 
 #define NO_RANK UINT32_MAX
@@ -47,8 +50,9 @@ enum {
 };
 struct llm_tokenizer *tokenizer_alloc(int n_tokens, size_t n_bytes, int n_merges, struct llm_error *err);
 
-// Enters the merge with this rank; false when an earlier one has the same pair.
-bool tokenizer_add_merge(struct llm_tokenizer *tokenizer, int rank, int32_t left, int32_t right, int32_t joined);
+// Enters the merge with this rank. Fails when an earlier one has the same pair.
+bool tokenizer_add_merge(struct llm_tokenizer *tokenizer, int rank, int32_t left, int32_t right, int32_t joined,
+                         struct llm_error *err);
 
 // Fills byte_ids from bytes and starts. Fails when a byte has no token.
 bool tokenizer_index_bytes(struct llm_tokenizer *tokenizer, struct llm_error *err);

@@ -30,12 +30,17 @@ struct llm_tokenizer *tokenizer_new_gpt2(struct llm_error *err) {
         tokenizer->byte_ids[byte] = id;
     }
     uint32_t end = 256;
-    for (int rank = 0; rank < GPT2_MERGES; rank++) {
+    bool ok = true;
+    for (int rank = 0; ok && rank < GPT2_MERGES; rank++) {
         const uint16_t *merge = gpt2_merges[rank];
         tokenizer->starts[256 + rank] = end;
         end += token_copy(tokenizer, end, merge[0]);
         end += token_copy(tokenizer, end, merge[1]);
-        tokenizer_add_merge(tokenizer, rank, merge[0], merge[1], 256 + rank);
+        ok = tokenizer_add_merge(tokenizer, rank, merge[0], merge[1], 256 + rank, err);
+    }
+    if (!ok) { // only if pack.c went wrong
+        llm_tokenizer_free(tokenizer);
+        return NULL;
     }
     tokenizer->starts[eot] = end;
     memcpy(tokenizer->bytes + end, EOT_TEXT, strlen(EOT_TEXT));

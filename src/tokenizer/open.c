@@ -10,7 +10,9 @@ static struct llm_tokenizer *open_json(const char *path, struct llm_error *err) 
     char *bytes = NULL;
     size_t size = 0;
     if (!file_read(path, VOCABULARY_FILE_MAX, &bytes, &size, err)) return NULL;
-    struct llm_tokenizer *tokenizer = tokenizer_parse_json(bytes, size, err);
+    struct llm_tokenizer *tokenizer = known_gpt2_json(&(struct read_file){path, bytes, size})
+                                          ? tokenizer_new_gpt2(err)
+                                          : tokenizer_parse_json(bytes, size, err);
     if (tokenizer == NULL) error_prefix(err, "%s", path);
     free(bytes);
     return tokenizer;
@@ -24,8 +26,10 @@ static struct llm_tokenizer *open_pair(const char *vocab_path, const char *merge
     struct llm_tokenizer *tokenizer = NULL;
     if (file_read(vocab_path, VOCABULARY_FILE_MAX, &vocab, &vocab_size, err) &&
         file_read(merges_path, VOCABULARY_FILE_MAX, &merges, &merges_size, err)) {
-        tokenizer = read_pair(&(struct read_file){vocab_path, vocab, vocab_size},
-                              &(struct read_file){merges_path, merges, merges_size}, err);
+        const struct read_file vocab_file = {vocab_path, vocab, vocab_size};
+        const struct read_file merges_file = {merges_path, merges, merges_size};
+        tokenizer = known_gpt2_pair(&vocab_file, &merges_file) ? tokenizer_new_gpt2(err)
+                                                               : read_pair(&vocab_file, &merges_file, err);
     }
     free(vocab);
     free(merges);

@@ -14,4 +14,8 @@ struct read_file {
 // A vocabulary in two files, in read_pair.c.
 struct llm_tokenizer *read_pair(const struct read_file *vocab, const struct read_file *merges, struct llm_error *err);
 
+// Whether these are GPT-2's own files, in known.c.
+bool known_gpt2_pair(const struct read_file *vocab, const struct read_file *merges);
+bool known_gpt2_json(const struct read_file *json);
+
 #endif

@@ -48,12 +48,21 @@ struct llm_tokenizer *tokenizer_alloc(int n_tokens, size_t n_bytes, int n_merges
     return tokenizer;
 }
 
-bool tokenizer_add_merge(struct llm_tokenizer *tokenizer, int rank, int32_t left, int32_t right, int32_t joined) {
+bool tokenizer_add_merge(struct llm_tokenizer *tokenizer, int rank, int32_t left, int32_t right, int32_t joined,
+                         struct llm_error *err) {
     const uint64_t key = pair_key(left, right);
     const uint64_t mask = UINT64_MAX >> tokenizer->pair_shift;
     uint64_t at = pair_home(tokenizer, key);
-    while (tokenizer->pairs[at] != 0) {
-        if (tokenizer->pairs[at] >> RANK_BITS == key) return false;
+    for (int probes = 0; tokenizer->pairs[at] != 0; probes++) {
+        const uint64_t slot = tokenizer->pairs[at];
+        if (slot >> RANK_BITS == key) {
+            return error_set(err, LLM_ERROR_FORMAT, "merges %d and %d join the same pair, tokens %d and %d",
+                             (int)(slot & MAX_MERGES), rank + 1, left, right);
+        }
+        if (probes == MAX_PROBES) {
+            return error_set(err, LLM_ERROR_FORMAT,
+                             "the first %d merges collide in a way that only a made-up list does", rank + 1);
+        }
         at = (at + 1) & mask;
     }
     tokenizer->pairs[at] = key << RANK_BITS | (uint64_t)(rank + 1);
@@ -150,11 +159,7 @@ struct llm_tokenizer *tokenizer_new(const struct vocabulary *vocabulary, struct 
     bool ok = tokenizer_index_bytes(tokenizer, err);
     for (int rank = 0; ok && rank < vocabulary->n_merges; rank++) {
         const int32_t *merge = vocabulary->merges[rank];
-        ok = tokenizer_add_merge(tokenizer, rank, merge[0], merge[1], merge[2]);
-        if (!ok) {
-            error_set(err, LLM_ERROR_FORMAT, "merges %d and %d join the same pair, tokens %d and %d",
-                      (int)tokenizer_rank(tokenizer, merge[0], merge[1]) + 1, rank + 1, merge[0], merge[1]);
-        }
+        ok = tokenizer_add_merge(tokenizer, rank, merge[0], merge[1], merge[2], err);
     }
     if (!ok) {
         llm_tokenizer_free(tokenizer);

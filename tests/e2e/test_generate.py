@@ -79,6 +79,11 @@ def test_empty_prompt_begins_with_end_of_text(my_llm, bundled):
     assert len(answer["samples"][0]["ids"]) > 0
 
 
+def test_end_of_text_in_a_prompt_is_plain_text(my_llm, bundled):
+    answer = json.loads(my_llm("generate", "-m", "bundled", "-n", "1", "--json", "<|endoftext|>", env=bundled).out)
+    assert len(answer["prompt_ids"]) > 1 and 4095 not in answer["prompt_ids"]
+
+
 def test_long_prompt_keeps_its_newest_part_and_says_so(my_llm, bundled):
     text = "the little boy went to the house and " * 100
     result = my_llm("generate", "-m", "bundled", "-n", "5", "-", input=text, env=bundled)

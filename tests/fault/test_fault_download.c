@@ -53,7 +53,7 @@ static int place_setup(void **state) {
     snprintf(place->root, sizeof place->root, "%s/my-llm-fault-XXXXXX", parent);
     if (mkdtemp(place->root) == NULL) return -1;
     snprintf(place->mirror_url, sizeof place->mirror_url, "file://%s/mirror", place->root);
-    snprintf(place->model, sizeof place->model, "%s/home/models/gpt2", place->root);
+    snprintf(place->model, sizeof place->model, "%s/data/models/gpt2", place->root);
     char path[512];
     snprintf(path, sizeof path, "%s/mirror", place->root);
     if (mkdir(path, 0777) != 0) return -1;
@@ -64,7 +64,7 @@ static int place_setup(void **state) {
         snprintf(path, sizeof path, "%s/mirror/%s", place->root, item->files[i].name);
         put_file(path, bytes, (size_t)size_of(item->files[i].name));
     }
-    snprintf(path, sizeof path, "%s/home", place->root);
+    snprintf(path, sizeof path, "%s/data", place->root);
     setenv("MY_LLM_HOME", path, 1);
     *state = place;
     return 0;
@@ -86,9 +86,9 @@ static bool is_missing(const char *name) {
 static void home_reset(const struct place *place) {
     char path[512], record[2048] = "";
     size_t used = 0;
-    snprintf(path, sizeof path, "%s/home", place->root);
+    snprintf(path, sizeof path, "%s/data", place->root);
     directory_remove(path);
-    snprintf(path, sizeof path, "%s/home/downloads", place->root);
+    snprintf(path, sizeof path, "%s/data/downloads", place->root);
     assert_true(directory_create(path, NULL));
     assert_true(directory_create(place->model, NULL));
     const struct store_item *item = store_item_find("gpt2");
@@ -99,7 +99,7 @@ static void home_reset(const struct place *place) {
         snprintf(path, sizeof path, "%s/%s", place->model, name);
         put_file(path, "1", 1);
     }
-    snprintf(path, sizeof path, "%s/home/downloads/gpt2.sha256", place->root);
+    snprintf(path, sizeof path, "%s/data/downloads/gpt2.sha256", place->root);
     put_file(path, record, used);
 }
 

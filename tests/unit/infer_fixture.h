@@ -106,6 +106,28 @@ static inline void check(bool ok, const struct llm_error *err) {
     if (!ok) fail_msg("%s", err->text);
 }
 
+// One generation without a callback; released by the caller.
+static inline struct llm_generation generate(struct llm_session *session, const int32_t *prompt, size_t n_prompt,
+                                             const struct llm_generate_options *options) {
+    struct llm_generation generation;
+    struct llm_error err = {0};
+    check(llm_session_generate(session, prompt, n_prompt, options, NULL, NULL, &generation, &err), &err);
+    return generation;
+}
+
+static inline void assert_ids(const struct llm_sample *sample, const int32_t *ids, size_t n) {
+    assert_int_equal(sample->n_ids, n);
+    assert_memory_equal(sample->ids, ids, n * sizeof *ids);
+}
+
+// Sampling with much variety, so that a wrong draw shows.
+static inline struct llm_generate_options wild_options(int max_tokens) {
+    struct llm_generate_options options = greedy_options(max_tokens);
+    options.temperature = 5;
+    options.top_k = 0;
+    return options;
+}
+
 // Largest difference of a [n] and b [n].
 static inline float largest_difference(const float *a, const float *b, size_t n) {
     float largest = 0;

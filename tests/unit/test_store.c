@@ -41,16 +41,16 @@ static void assert_home(const char *expected) {
 
 static void home_is_the_first_that_is_set(void **state) {
     (void)state;
-    set_home("/a/b", "/data", "/home/me");
+    set_home("/a/b", "/data", "/people/me");
     assert_home("/a/b");
-    set_home("relative", "/data", "/home/me");
+    set_home("relative", "/data", "/people/me");
     assert_home("relative");
-    set_home("", "/data", "/home/me");
+    set_home("", "/data", "/people/me");
     assert_home("/data/my-llm");
-    set_home(NULL, "not/absolute", "/home/me"); // to be ignored, says the XDG specification
-    assert_home("/home/me/.local/share/my-llm");
-    set_home(NULL, NULL, "/home/me");
-    assert_home("/home/me/.local/share/my-llm");
+    set_home(NULL, "not/absolute", "/people/me"); // to be ignored, says the XDG specification
+    assert_home("/people/me/.local/share/my-llm");
+    set_home(NULL, NULL, "/people/me");
+    assert_home("/people/me/.local/share/my-llm");
 
     set_home(NULL, NULL, NULL);
     struct llm_error err = {0};

@@ -17,7 +17,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "base/str.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/core.h"
 
 #define SMALL MY_LLM_SOURCE_DIR "/tests/fixtures/tokenizer/small"
 
@@ -263,6 +263,8 @@ static void tokenizer_json_that_is_damaged(void **state) {
          "merges 1 and 2 join the same pair, tokens 66 and 66"},
         {"\"added_tokens\": [", "\"added_tokens\": [5, ",
          "added_tokens: entry 1: an object with id and content was expected"},
+        {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 320, \"content\": \"\"}, ",
+         "added_tokens: entry 1: an object with id and content was expected"},
         {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 320}, ",
          "added_tokens: entry 1: an object with id and content was expected"},
         {"\"added_tokens\": [", "\"added_tokens\": [{\"content\": \"x\"}, ",
@@ -357,6 +359,40 @@ static void arrays_are_checked(void **state) {
     assert_string_equal(err.text, "token 5 ends before it begins");
 }
 
+// Merges of which all pairs begin their search in the same few slots of the table, as a file made for it could have
+// them: without a limit, n of them cost n squared steps.
+static void merges_made_to_collide_are_refused(void **state) {
+    (void)state;
+    enum {
+        N = 1000
+    };
+    static char bytes[256 + 2 * N];
+    static uint32_t starts[256 + N + 1];
+    static int32_t list[N][3];
+    const struct llm_tokenizer table = {.pair_shift = 64 - 11}; // 2,048 slots, as N merges have
+    int n = 0;
+    for (int i = 0; i < 256; i++) {
+        bytes[i] = (char)i;
+        starts[i] = (uint32_t)i;
+    }
+    for (int32_t pair = 0; pair < 65536 && n < N; pair++) {
+        if (pair_home(&table, pair_key(pair >> 8, pair & 255)) >= 40) continue;
+        bytes[256 + 2 * n] = (char)(pair >> 8);
+        bytes[256 + 2 * n + 1] = (char)(pair & 255);
+        starts[256 + n] = (uint32_t)(256 + 2 * n);
+        list[n][0] = pair >> 8;
+        list[n][1] = pair & 255;
+        list[n][2] = 256 + n;
+        n++;
+    }
+    assert_int_equal(n, N);
+    starts[256 + N] = sizeof bytes;
+    const struct vocabulary vocabulary = {256 + N, bytes, starts, N, (const int32_t(*)[3])list, -1};
+    struct llm_error err = {0};
+    assert_null(tokenizer_new(&vocabulary, &err));
+    assert_non_null(strstr(err.text, "merges collide in a way that only a made-up list does"));
+}
+
 static void assert_open_fails(const char *directory, enum llm_error_code code, const char *format, ...) {
     char sentence[1024];
     va_list args;
@@ -417,6 +453,7 @@ int main(void) {
         cmocka_unit_test(tokenizer_json_that_is_damaged),
         cmocka_unit_test(damage_anywhere_is_survived),
         cmocka_unit_test(arrays_are_checked),
+        cmocka_unit_test(merges_made_to_collide_are_refused),
         cmocka_unit_test(directories_that_hold_no_vocabulary),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

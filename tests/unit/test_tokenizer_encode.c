@@ -135,7 +135,7 @@ static void the_46_shared_cases_have_their_ids(void **state) {
     while (text < texts + size) {
         const char *end = strstr(text, separator);
         if (end == NULL) break;
-        int32_t ids[1024];
+        int32_t ids[1024] = {0};
         char copy[4096] = "";
         const char *newline = strchr(line, '\n');
         assert_non_null(newline);
@@ -362,6 +362,35 @@ static void parts_give_the_ids_of_the_whole(void **state) {
     strbuf_release(&text);
 }
 
+// One call caches the words it has met; each word alone meets an empty cache. Words around the longest that is cached,
+// of letters that differ in one bit, and symbols that differ in the zeros at their end, would be taken for each other
+// first.
+static void the_cache_changes_nothing(void **state) {
+    struct random random;
+    random_init(&random, 11);
+    struct strbuf text;
+    strbuf_init(&text, 1 << 20);
+    int32_t *expected = malloc((1 << 20) * sizeof *expected);
+    size_t n_expected = 0;
+    for (int i = 0; i < 20000; i++) {
+        const uint32_t kind = random_u32(&random) % 3;
+        char word[24] = " international"; // 14 bytes, one id: with a few letters more, few enough ids to be cached
+        size_t size = kind == 0 ? strlen(word) : 1;
+        for (uint32_t n_more = 1 + random_u32(&random) % 3; n_more > 0; n_more--) {
+            word[size++] = kind == 1 ? "!\0\0"[random_u32(&random) % 3] : "aqes"[random_u32(&random) % 4];
+        }
+        size_t n = 0;
+        int32_t *ids = encode(*state, word, size, false, &n);
+        memcpy(expected + n_expected, ids, n * sizeof *ids);
+        n_expected += n;
+        llm_free(ids);
+        strbuf_append(&text, word, size);
+    }
+    assert_ids(*state, text.bytes, text.size, false, expected, n_expected);
+    free(expected);
+    strbuf_release(&text);
+}
+
 static void *encode_many(void *tokenizer) {
     for (int i = 0; i < 200; i++) {
         int32_t *ids = NULL;
@@ -396,6 +425,7 @@ int main(void) {
         cmocka_unit_test(end_of_text_is_text_unless_allowed),
         cmocka_unit_test(tokens_and_ids_out_of_range),
         cmocka_unit_test(parts_give_the_ids_of_the_whole),
+        cmocka_unit_test(the_cache_changes_nothing),
         cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -217,7 +217,8 @@ static void random_bytes(struct random *random, struct strbuf *text, uint32_t ma
     // clang-format off
     static const char *const parts[] = { // "": a zero byte
         " ", " ", "\n", "\t", "\xc2\xa0", "\xc2\x85", "\xe3\x80\x80", "'", "s", "t", "r", "e", "l", "d", "A",
-        "\xc3\xa9", "\xe4\xb8\xad", "\xcc\x81", "0", "9", "\xc2\xbd", ".", "-", "\xf0\x9f\x99\x82", "\xff", "\xe2\x80", ""};
+        "\xc3\xa9", "\xe4\xb8\xad", "\xcc\x81", "0", "9", "\xc2\xbd", ".", "-", "\xf0\x9f\x99\x82",
+        "\xff", "\xe2\x80", ""};
     // clang-format on
     strbuf_clear(text);
     const uint32_t n = random_u32(random) % max;

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "tokenizer/core.h"
+#include "tokenizer/read.h"
 #include "tokenizer/tokenizer.h"
 
 #define SMALL MY_LLM_SOURCE_DIR "/tests/fixtures/tokenizer/small"
@@ -71,12 +72,6 @@ static char *replaced(const char *text, const char *old, const char *new) {
 static void put_file(const struct small *small, const char *name, const char *text) {
     char *path = path_join(small->directory, name);
     assert_true(file_write(path, text, strlen(text), NULL));
-    free(path);
-}
-
-static void remove_file(const struct small *small, const char *name) {
-    char *path = path_join(small->directory, name);
-    assert_true(remove(path) == 0);
     free(path);
 }
 
@@ -195,14 +190,38 @@ static void what_asks_for_nothing_is_accepted(void **state) {
     }
 }
 
+// Reads both files, and says whether they would be recognised without reading.
+static struct llm_tokenizer *parse_files(const char *vocab_path, const char *merges_path, bool *known) {
+    char *files[2];
+    size_t sizes[2];
+    struct llm_error err = {0};
+    assert_true(file_read(vocab_path, 1 << 24, &files[0], &sizes[0], NULL));
+    assert_true(file_read(merges_path, 1 << 24, &files[1], &sizes[1], NULL));
+    struct llm_tokenizer *tokenizer = tokenizer_parse_pair(files[0], sizes[0], files[1], sizes[1], &err);
+    if (tokenizer == NULL) fail_msg("%s", err.text);
+    const struct read_file vocab = {"vocabulary", files[0], sizes[0]};
+    const struct read_file merges = {"merges", files[1], sizes[1]};
+    *known = known_gpt2_pair(&vocab, &merges);
+    files[1][sizes[1] / 2]++; // same size, one byte different
+    assert_false(known_gpt2_pair(&vocab, &merges));
+    free(files[0]);
+    free(files[1]);
+    return tokenizer;
+}
+
 static void openais_own_files_are_the_built_in_vocabulary(void **state) {
     (void)state;
     if (!directory_exists(SHARED "/gpt2")) {
         print_message("skipped: needs ../shared/data/gpt2\n");
         skip();
     }
+    bool known = false;
     struct llm_tokenizer *built_in = tokenizer_new_gpt2(NULL);
-    struct llm_tokenizer *read = tokenizer_open_directory(SHARED "/gpt2", NULL);
+    struct llm_tokenizer *read = parse_files(SHARED "/gpt2/encoder.json", SHARED "/gpt2/vocab.bpe", &known);
+    assert_true(known);
+    assert_same(built_in, read);
+    llm_tokenizer_free(read);
+    read = tokenizer_open_directory(SHARED "/gpt2", NULL);
     assert_non_null(read);
     assert_same(built_in, read);
     llm_tokenizer_free(read);
@@ -224,16 +243,41 @@ static void saving_and_reading_is_the_same(void **state) {
         free(path);
     }
     llm_tokenizer_free(tokenizer);
+}
 
+// Recognised by their sums, and yet what the readers make of them.
+static void gpt2s_vocabulary_is_saved_and_known_again(void **state) {
+    const struct small *small = *state;
     struct llm_tokenizer *gpt2 = tokenizer_new_gpt2(NULL);
+    assert_true(tokenizer_save(gpt2, small->directory, NULL));
+    char *vocab = path_join(small->directory, "vocab.json");
+    char *merges = path_join(small->directory, "merges.txt");
+    char *json = path_join(small->directory, "tokenizer.json");
+    bool known = false;
+    struct llm_tokenizer *pair = parse_files(vocab, merges, &known);
+    assert_true(known);
+    assert_same(gpt2, pair);
+    llm_tokenizer_free(pair);
+
+    char *text = NULL;
+    size_t size = 0;
+    assert_true(file_read(json, 1 << 24, &text, &size, NULL));
+    struct llm_tokenizer *parsed = tokenizer_parse_json(text, size, NULL);
+    assert_same(gpt2, parsed);
+    llm_tokenizer_free(parsed);
+    assert_true(known_gpt2_json(&(struct read_file){json, text, size}));
+    free(text);
+
     for (int layout = 0; layout < 2; layout++) { // tokenizer.json comes first, then the other two
-        assert_true(tokenizer_save(gpt2, small->directory, &err));
-        if (layout == 1) remove_file(small, "tokenizer.json");
-        struct llm_tokenizer *again = tokenizer_open_directory(small->directory, &err);
-        if (again == NULL) fail_msg("%s", err.text);
-        assert_same(gpt2, again);
-        llm_tokenizer_free(again);
+        struct llm_tokenizer *opened = tokenizer_open_directory(small->directory, NULL);
+        assert_non_null(opened);
+        assert_same(gpt2, opened);
+        llm_tokenizer_free(opened);
+        if (layout == 0) assert_int_equal(remove(json), 0);
     }
+    free(vocab);
+    free(merges);
+    free(json);
     llm_tokenizer_free(gpt2);
 }
 
@@ -245,6 +289,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_asks_for_nothing_is_accepted, setup, teardown),
         cmocka_unit_test_setup_teardown(openais_own_files_are_the_built_in_vocabulary, setup, teardown),
         cmocka_unit_test_setup_teardown(saving_and_reading_is_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(gpt2s_vocabulary_is_saved_and_known_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

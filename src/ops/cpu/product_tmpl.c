@@ -8,8 +8,10 @@
 #include "ops/cpu/vector.h"
 
 enum {
-    SUMS = 4096,    // floats of one tile of sums: 16 KB, half of a first-level cache
-    STREAMS = 8,    // rows of an [n_in, n_out] matrix that are read side by side
+    SUMS = 4096, // floats of one tile of sums: 16 KB, half of a first-level cache
+    STREAMS = 8, // rows of an [n_in, n_out] matrix that are read side by side (half of it with several rows of x)
+    AHEAD = 16384,
+    LINE = 16,      // columns a step of the inner loop: a cache line of F32
     DOT_WEIGHTS = 4 // rows of an [n_out, n_in] matrix that are read side by side
 };
 
@@ -70,40 +72,84 @@ static const void *weight_row(const struct product *p, int row) {
     return (const char *)p->weight + (size_t)(row * p->weight_stride) * bytes;
 }
 
-// sums[row][c - first] += sum over j < n_streams of x[row][k + j] * W[k + j][c], for first <= c < last. The group is
-// summed up first: the long sum then rounds n_in / STREAMS times.
-INLINE void add_streams(const struct product *p, enum dtype dtype, int n_rows, int n_streams, float *sums, int width,
-                        int k, int first, int last) {
+// One step of [n_in, n_out]: n_streams rows of weights from k on, their columns first .. last - 1, the row of sums
+// [rows, width] being sums of columns first on.
+struct step {
     const void *w[STREAMS];
-    for (int j = 0; j < n_streams; j++) w[j] = weight_row(p, k + j);
-    int c = first;
-    for (; c + LANES <= last; c += LANES) {
-        vf weights[STREAMS];
-        for (int j = 0; j < n_streams; j++) weights[j] = vf_widen(w[j], dtype, (size_t)c);
-        for (int row = 0; row < n_rows; row++) {
-            const float *x = p->x + (int64_t)row * p->n_in + k;
-            float *sum = sums + row * width + (c - first);
-            vf group = vf_splat(x[0]) * weights[0];
-            for (int j = 1; j < n_streams; j++) group += vf_splat(x[j]) * weights[j];
-            vf_store(sum, vf_load(sum) + group);
+    int first, last, width;
+};
+
+INLINE struct step step_make(const struct product *p, int n_streams, int k, int first, int last) {
+    struct step step = {.first = first, .last = last, .width = last - first};
+    for (int j = 0; j < n_streams; j++) step.w[j] = weight_row(p, k + j);
+    return step;
+}
+
+// sums[row][c - first] += sum over j < n_streams of x[row][j] * w[j][c] for n_rows rows, x_stride apart, whose numbers
+// stay in registers. The group is summed up first: the long sum then rounds n_in / n_streams times.
+// ahead: how many weights further on in memory the next step's begin, to be fetched meanwhile; 0: nothing.
+INLINE void step_add(const struct step *step, enum dtype dtype, int n_rows, int n_streams, const float *x, int x_stride,
+                     float *sums, int64_t ahead) {
+    vf inputs[2][STREAMS];
+    for (int r = 0; r < n_rows; r++) {
+        for (int j = 0; j < n_streams; j++) inputs[r][j] = vf_splat(x[r * x_stride + j]);
+    }
+    const size_t element = dtype == DTYPE_F32 ? 4 : 2;
+    int c = step->first;
+    for (; c + LINE <= step->last; c += LINE) {
+        if (ahead > 0) {
+            for (int j = 0; j < n_streams; j++) {
+                __builtin_prefetch((const char *)step->w[j] + (size_t)(ahead + c) * element);
+            }
+        }
+        for (int v = 0; v < LINE; v += LANES) {
+            vf group[2];
+            for (int j = 0; j < n_streams; j++) {
+                const vf weight = vf_widen(step->w[j], dtype, (size_t)(c + v));
+                for (int r = 0; r < n_rows; r++)
+                    group[r] = j == 0 ? inputs[r][j] * weight : group[r] + inputs[r][j] * weight;
+            }
+            for (int r = 0; r < n_rows; r++) {
+                float *sum = sums + r * step->width + (c + v - step->first);
+                vf_store(sum, vf_load(sum) + group[r]);
+            }
         }
     }
-    for (; c < last; c++) {
-        for (int row = 0; row < n_rows; row++) {
-            const float *x = p->x + (int64_t)row * p->n_in + k;
+    for (; c < step->last; c++) {
+        for (int r = 0; r < n_rows; r++) {
             float group = 0;
-            for (int j = 0; j < n_streams; j++) group += x[j] * f_widen(w[j], dtype, (size_t)c);
-            sums[row * width + (c - first)] += group;
+            for (int j = 0; j < n_streams; j++) group += x[r * x_stride + j] * f_widen(step->w[j], dtype, (size_t)c);
+            sums[r * step->width + (c - step->first)] += group;
         }
     }
 }
 
-INLINE void tile_streams(const struct product *p, enum dtype dtype, int n_rows, float *sums, int first, int last) {
+INLINE void tile_streams(const struct product *p, enum dtype dtype, bool one, float *sums, int first, int last) {
+    const int n_rows = one ? 1 : p->n;
+    const int n_streams = one ? STREAMS : STREAMS / 2;
     const int width = last - first;
+    // Weights are fetched so many steps ahead that the fetching has AHEAD bytes' time.
+    const int steps = 1 + AHEAD / (n_streams * width * (dtype == DTYPE_F32 ? 4 : 2));
     memset(sums, 0, (size_t)(n_rows * width) * sizeof *sums);
     int k = 0;
-    for (; k + STREAMS <= p->n_in; k += STREAMS) add_streams(p, dtype, n_rows, STREAMS, sums, width, k, first, last);
-    for (; k < p->n_in; k++) add_streams(p, dtype, n_rows, 1, sums, width, k, first, last);
+    for (; k + n_streams <= p->n_in; k += n_streams) {
+        const struct step step = step_make(p, n_streams, k, first, last);
+        const float *x = p->x + k;
+        int row = 0;
+        int64_t ahead = k + (steps + 1) * n_streams <= p->n_in ? steps * n_streams * p->weight_stride : 0;
+        for (; row + 2 <= n_rows; row += 2) {
+            step_add(&step, dtype, 2, n_streams, x + (int64_t)row * p->n_in, p->n_in, sums + row * width, ahead);
+            ahead = 0; // the first rows have fetched it
+        }
+        if (row < n_rows)
+            step_add(&step, dtype, 1, n_streams, x + (int64_t)row * p->n_in, p->n_in, sums + row * width, ahead);
+    }
+    for (; k < p->n_in; k++) {
+        const struct step step = step_make(p, 1, k, first, last);
+        for (int row = 0; row < n_rows; row++) {
+            step_add(&step, dtype, 1, 1, p->x + (int64_t)row * p->n_in + k, p->n_in, sums + row * width, 0);
+        }
+    }
 }
 
 // sums[row][c - first] = x[row] . W[c] for n_weights columns from c and n_x rows from row.
@@ -150,7 +196,9 @@ INLINE void tile_dots(const struct product *p, enum dtype dtype, int n_rows, flo
     for (; c < last; c++) dots_rows(p, dtype, n_rows, 1, sums + (c - first), width, c);
 }
 
-INLINE void columns_as(const struct product *p, enum dtype dtype, int n_rows, int first, int last) {
+// one: p->n is 1, known when this is compiled.
+INLINE void columns_as(const struct product *p, enum dtype dtype, bool one, int first, int last) {
+    const int n_rows = one ? 1 : p->n;
     _Alignas(64) float sums[SUMS];
     const int tile = SUMS / n_rows / PRODUCT_COLUMNS * PRODUCT_COLUMNS;
     for (int c = first; c < last; c += tile) {
@@ -158,19 +206,18 @@ INLINE void columns_as(const struct product *p, enum dtype dtype, int n_rows, in
         if (p->transposed) {
             tile_dots(p, dtype, n_rows, sums, c, end);
         } else {
-            tile_streams(p, dtype, n_rows, sums, c, end);
+            tile_streams(p, dtype, one, sums, c, end);
         }
         for (int row = 0; row < n_rows; row++) product_finish(p, row, sums + row * (end - c), c, end);
     }
 }
 
-// One row has its own compilation: x[k .. k + 7] then stays in registers.
 #define COLUMNS(name, dtype)                                                                                           \
     static void name##_one(const struct product *p, int first, int last) {                                             \
-        columns_as(p, dtype, 1, first, last);                                                                          \
+        columns_as(p, dtype, true, first, last);                                                                       \
     }                                                                                                                  \
     static void name##_few(const struct product *p, int first, int last) {                                             \
-        columns_as(p, dtype, p->n, first, last);                                                                       \
+        columns_as(p, dtype, false, first, last);                                                                      \
     }
 COLUMNS(columns_f32, DTYPE_F32)
 COLUMNS(columns_f16, DTYPE_F16)

@@ -135,7 +135,13 @@ INLINE float vf_largest(vf v) {
 }
 
 INLINE vf vf_from_bf16(vh bits) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)bits), 16);
+#elif LANES == 8 && defined(__AVX2__)
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)bits), 16);
+#else
     return (vf)(__builtin_convertvector(bits, vu) << 16);
+#endif
 }
 
 // IEEE binary16: its exponent and mantissa, put where F32 has them, are the number times 2^-112 (exact,
