@@ -40,9 +40,6 @@ void engine_release(struct llm_engine *engine);
 // How many of n numbers at `data`, at any alignment, are NaN or infinite.
 int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n);
 
-// Whether `directory` has a file of this name.
-bool directory_holds(const char *directory, const char *name);
-
 // Formats one sentence for the notice callback, if there is one.
 void engine_notice(const struct llm_callbacks *callbacks, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

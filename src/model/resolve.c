@@ -23,13 +23,6 @@ void engine_notice(const struct llm_callbacks *callbacks, const char *format, ..
     callbacks->notice(callbacks->user, sentence);
 }
 
-bool directory_holds(const char *directory, const char *name) {
-    char *path = path_join(directory, name);
-    const bool there = path != NULL && file_exists(path);
-    free(path);
-    return there;
-}
-
 // Whether there is a model by the look of it.
 static bool holds_model(const char *directory) {
     return directory_holds(directory, "config.json") || directory_holds(directory, "hparams.json");
