@@ -158,7 +158,7 @@ static bool input_fill(struct input *input, size_t size, struct llm_error *err) 
 // Forgets the first n bytes.
 static void input_use(struct input *input, size_t n) {
     input->size -= n;
-    memmove(input->bytes, input->bytes + n, input->size);
+    if (input->size > 0) memmove(input->bytes, input->bytes + n, input->size);
 }
 
 // Ends the work when stdout has failed; the sentence about it is main()'s.
