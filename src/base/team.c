@@ -31,8 +31,9 @@ struct team {
     pthread_mutex_t busy;    // held by the thread whose job it is
     pthread_t *workers;      // [n_threads - 1]
     struct worker *places;   // [n_threads - 1]
-    int n_threads;
-    int n_started; // workers that run
+    int n_threads;           // wanted, the caller included
+    int n_started;           // workers that run
+    bool started;            // the first job has started what could be started
     bool ended;
     team_work_fn *work;
     void *job;
@@ -109,13 +110,13 @@ struct team *team_new(int n_threads, struct llm_error *err) {
 
 // Starts the workers. Fewer than wanted is no error: the job is then shared among fewer.
 static void team_start(struct team *team) {
+    team->started = true;
     while (team->n_started < team->n_threads - 1) {
         struct worker *place = &team->places[team->n_started];
         *place = (struct worker){team, team->n_started + 1, atomic_load(&team->round.value)};
         if (pthread_create(&team->workers[team->n_started], NULL, worker_main, place) != 0) break;
         team->n_started++;
     }
-    team->n_threads = team->n_started + 1; // not tried again
 }
 
 static void team_begin_round(struct team *team) {
@@ -132,7 +133,7 @@ void team_run(struct team *team, team_work_fn *work, void *job) {
         team_run_alone(work, job);
         return;
     }
-    if (team->n_started < team->n_threads - 1) team_start(team);
+    if (!team->started) team_start(team);
     team->work = work;
     team->job = job;
     atomic_store(&team->n_working.value, (unsigned)team->n_started);
