@@ -97,9 +97,10 @@ struct llm_engine_options {
 LLM_API void llm_engine_options_init(struct llm_engine_options *options);
 
 // Opens a model. `model` is
-//   - a known name ("gpt2", "gpt2-medium", ...): downloaded first if it is not there yet;
-//   - "bundled": the small model that comes with my-llm;
 //   - a directory in Hugging Face layout, in OpenAI's layout, or a training run's own (its model/);
+//   - a known name ("gpt2", "gpt2-medium", ...), unless a model directory is called so: downloaded first
+//     if it is not there yet;
+//   - "bundled": the small model that comes with my-llm;
 //   - one .safetensors file, its config.json (and vocabulary) beside it;
 //   - NULL: the downloaded gpt2 if there, else the bundled model; the notice says which.
 // Weights stay in the mapped files. `options` may be NULL.

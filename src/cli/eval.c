@@ -104,7 +104,7 @@ static bool print_json(const struct llm_evaluation *evaluation, const char *mode
     json_t *object = json_pack("{s:s?, s:f, s:f, s:o, s:o, s:I}", "model", model, "loss", evaluation->loss,
                                "loss_error", evaluation->loss_error, "perplexity", perplexity, "perplexity_error",
                                error, "tokens", (json_int_t)evaluation->n_tokens);
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL) puts(text);
     free(text);
     json_decref(object);

@@ -123,7 +123,7 @@ static json_t *token_text(const struct output *output, int32_t id) {
 
 static void put_scored(const struct output *output, int32_t id, float logprob) {
     json_t *text = token_text(output, id);
-    char *quoted = text == NULL ? NULL : json_dumps(text, JSON_ENCODE_ANY);
+    char *quoted = text == NULL ? NULL : json_dump(text, JSON_ENCODE_ANY);
     printf("  %9.4f %6d %s", (double)logprob, id, quoted == NULL || json_is_null(text) ? "" : quoted);
     free(quoted);
     json_decref(text);
@@ -228,7 +228,7 @@ static bool print_json(struct output *output, const struct llm_generation *gener
     json_t *object = json_pack("{s:s?, s:o, s:o, s:o, s:o}", "model", output->model, "prompt", prompt, "prompt_ids",
                                ids_json(output->prompt_ids, output->n_prompt_ids), "samples", samples, "timings",
                                timings_json(generation));
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL && (puts(text) < 0 || fflush(stdout) != 0)) output->failed = true;
     free(text);
     json_decref(object);
