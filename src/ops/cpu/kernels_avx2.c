@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"
 
