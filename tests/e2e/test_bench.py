@@ -17,7 +17,7 @@ def check_rate(rate):
     assert all(math.isfinite(value) and value > 0 for value in rate.values())
 
 
-def tests_of(report):
+def measured(report):
     return [(r["test"], r["n_tokens"], r["depth"], r["batch"]) for r in report["results"]]
 
 
@@ -36,7 +36,7 @@ def test_json_has_every_field(my_llm):
     for level in machine["multiply_add"]:
         check_rate(level["flops_per_second"])
     assert report["model"].keys() == {"path", "format", "dtype", "n_params", "bytes_weights", "isa"}
-    assert tests_of(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
+    assert measured(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
         assert row.keys() == RESULT
@@ -82,7 +82,7 @@ def test_repetitions_and_a_small_context(my_llm, source):
     assert result.code == 0, result
     report = json.loads(result.out)
     assert report["repetitions"] == 2
-    assert tests_of(report) == [("prompt", 64, 0, 1), ("generate", 32, 1, 1), ("generate", 32, 1, 8),
+    assert measured(report) == [("prompt", 64, 0, 1), ("generate", 32, 1, 1), ("generate", 32, 1, 8),
                                 ("generate", 32, 32, 1), ("generate", 32, 32, 8)]
     assert any(row["tokens_per_second"]["sd"] > 0 for row in report["results"])
 
@@ -101,7 +101,7 @@ def test_csv(my_llm):
 
 
 def test_markdown_of_a_synthetic_model(my_llm):
-    result = my_llm("bench", "--quick", "--synthetic", "124M", timeout=300)
+    result = my_llm("bench", "--quick", "--synthetic", "124M", env={"MY_LLM_THREADS": "1"}, timeout=300)
     assert result.code == 0, result
     assert result.err == ""
     assert result.out.startswith("my-llm ") and ": synthetic 124M, F32, " in result.out.splitlines()[0]
