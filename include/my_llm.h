@@ -108,6 +108,11 @@ LLM_API struct llm_engine *llm_engine_open(const char *model, const struct llm_e
                                            struct llm_error *err);
 LLM_API void llm_engine_free(struct llm_engine *engine);
 
+// A model in the shape of a GPT-2 ("124M", "355M", "774M", "1558M") with random F32 weights in memory and no
+// vocabulary, for measuring. The same seed makes the same weights. `options` may be NULL.
+LLM_API struct llm_engine *llm_engine_synthetic(const char *size, uint64_t seed,
+                                                const struct llm_engine_options *options, struct llm_error *err);
+
 // The model's tokenizer, or NULL when its directory has no vocabulary. Lives as long as the engine.
 LLM_API const struct llm_tokenizer *llm_engine_tokenizer(const struct llm_engine *engine);
 
@@ -141,6 +146,7 @@ struct llm_model_info {
     int n_files;
     int64_t n_nonfinite;     // weights that are NaN or infinite; -1 until counted (llm_engine_check)
     int64_t bytes_weights;   // weights in memory: mapped or copied
+    int64_t bytes_step;      // of these, what a step of decoding reads: all but the embeddings' other rows
     int64_t bytes_kv_cache;  // KV cache of one full context
     int64_t bytes_inference; // weights + KV cache of one full context + activations
     int64_t bytes_training;  // weights, gradients, AdamW moments and activations, batch 4 of a full context
@@ -325,6 +331,39 @@ struct llm_evaluation {
 LLM_API bool llm_evaluate(struct llm_engine *engine, const int32_t *ids, const size_t *starts, size_t n_sequences,
                           const struct llm_evaluate_options *options, struct llm_evaluation *evaluation,
                           struct llm_error *err);
+
+// ---- The machine ----------------------------------------------------------------------------
+
+struct llm_machine_options {
+    int n_threads;      // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    double seconds;     // how long each rate is measured (0.3)
+    int64_t read_bytes; // memory that is read; must be far more than the caches hold (512 MiB)
+};
+
+LLM_API void llm_machine_options_init(struct llm_machine_options *options);
+
+// The best of several rounds, on one thread and on all.
+struct llm_machine_rate {
+    double one, all;
+};
+
+struct llm_machine_level {
+    const char *isa;                      // "baseline", "avx2", "avx512": those that this processor has
+    struct llm_machine_rate multiply_add; // FLOP/s, numbers staying in registers; a multiply-add counts two
+};
+
+// What a machine can do: the limits that a model's speed is measured against.
+struct llm_machine {
+    int n_threads;
+    struct llm_machine_rate read;  // bytes/s, reading memory in sequence
+    struct llm_machine_rate sgemm; // FLOP/s, oneDNN's F32 matrix product in GPT-2's shapes, 1,024 rows
+    struct llm_machine_level levels[8];
+    int n_levels;
+};
+
+// Measures it, which takes a few seconds and options->read_bytes of memory. `options` may be NULL.
+LLM_API bool llm_machine_measure(const struct llm_machine_options *options, struct llm_machine *machine,
+                                 struct llm_error *err);
 
 // ---- Getting and converting models ----------------------------------------------------------
 

@@ -80,6 +80,7 @@ extern const struct command command_generate;
 extern const struct command command_eval;
 extern const struct command command_tokenize;
 extern const struct command command_info;
+extern const struct command command_bench;
 extern const struct command command_convert;
 extern const struct command command_download;
 extern const struct command command_help;

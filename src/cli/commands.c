@@ -8,6 +8,7 @@ const struct command *const commands[] = {
     &command_eval,
     &command_tokenize,
     &command_info,
+    &command_bench,
     &command_convert,
     &command_download,
     &command_help,

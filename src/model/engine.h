@@ -34,6 +34,17 @@ char *model_resolve(const char *model, const struct llm_engine_options *options,
 bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err);
 // Reads the vocabulary beside the model, if there is one, into engine->tokenizer.
 bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
+// An engine of random F32 weights in memory, of this config. `name` stands where other models have their path.
+struct llm_engine *engine_synthesize(const char *name, const struct config *config, uint64_t seed,
+                                     const struct llm_engine_options *options, struct llm_error *err);
+
+enum {
+    ENGINE_NO_LEVEL = -2
+};
+// The level of operations that options->isa names; -1 for NULL: ops_new() chooses. ENGINE_NO_LEVEL with a sentence
+// for nonsense.
+int engine_level(const struct llm_engine_options *options, struct llm_error *err);
+
 // Frees what an engine holds, not the struct itself.
 void engine_release(struct llm_engine *engine);
 

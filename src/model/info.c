@@ -81,13 +81,29 @@ int64_t llm_engine_check(struct llm_engine *engine) {
     return count;
 }
 
+static int64_t matrix_bytes(const struct matrix *matrix) {
+    return (int64_t)dtype_bytes(matrix->dtype, (size_t)matrix->rows * (size_t)matrix->cols);
+}
+
 // Weights in memory: what is mapped and what was copied.
 static int64_t weight_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct matrix *matrix = weights_get(&engine->weights, (enum param)p, layer);
-            bytes += (int64_t)dtype_bytes(matrix->dtype, (size_t)matrix->rows * (size_t)matrix->cols);
+            bytes += matrix_bytes(weights_get(&engine->weights, (enum param)p, layer));
+        }
+    }
+    return bytes;
+}
+
+// What one step of decoding reads of the weights, whatever the number of sequences: an embedding that is not the
+// head is read by the row, which counts as nothing.
+static int64_t step_bytes(const struct llm_engine *engine) {
+    int64_t bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        if (p == PARAM_WPE || (p == PARAM_WTE && !engine->config.tied_head)) continue;
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            bytes += matrix_bytes(weights_get(&engine->weights, (enum param)p, layer));
         }
     }
     return bytes;
@@ -145,6 +161,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
     };
     fill_parts(config, info);
     info->bytes_weights = weight_bytes(engine);
+    info->bytes_step = step_bytes(engine);
     info->bytes_kv_cache = kv_cache_bytes(config, 1);
     // A prompt that fills the context is processed as one batch.
     info->bytes_inference =

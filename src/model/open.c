@@ -160,20 +160,19 @@ void llm_engine_options_init(struct llm_engine_options *options) {
 
 static const struct llm_engine_options default_options;
 
-// The level that options->isa names; -1 for NULL: ops_new() chooses. -2 with a sentence for nonsense.
-static int choose_level(const struct llm_engine_options *options, struct llm_error *err) {
+int engine_level(const struct llm_engine_options *options, struct llm_error *err) {
     if (options->isa == NULL || strcmp(options->isa, "auto") == 0) return -1;
     const int level = ops_level_from_name(options->isa);
     if (level >= 0) return level;
     error_set(err, LLM_ERROR_ARGUMENT, "isa is \"%.40s\"; auto, ref, baseline, avx2 or avx512 was expected",
               options->isa);
-    return -2;
+    return ENGINE_NO_LEVEL;
 }
 
 struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options, struct llm_error *err) {
     if (options == NULL) options = &default_options;
-    const int level = choose_level(options, err);
-    char *path = level == -2 ? NULL : model_resolve(model, options, err);
+    const int level = engine_level(options, err);
+    char *path = level == ENGINE_NO_LEVEL ? NULL : model_resolve(model, options, err);
     if (path == NULL) return NULL;
     struct llm_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {

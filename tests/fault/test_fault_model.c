@@ -44,6 +44,32 @@ static bool open_body(void *user, struct llm_error *err) {
     return right || error_set(err, LLM_ERROR_FORMAT, "the model was read wrong");
 }
 
+static bool synthesize_body(void *user, struct llm_error *err) {
+    static const struct config config = {
+        .n_layer = 2,
+        .n_head = 3,
+        .n_embd = 24,
+        .n_inner = 96,
+        .n_ctx = 32,
+        .vocab_size = 101,
+        .activation = ACTIVATION_GELU_TANH,
+        .layer_norm_epsilon = 1e-5F,
+        .eos = -1,
+    };
+    (void)user;
+    const struct llm_engine_options options = {.isa = "ref", .n_threads = 1};
+    struct llm_engine *engine = engine_synthesize("synthetic", &config, 1, &options, err);
+    if (engine == NULL) return false;
+    const bool right = llm_engine_check(engine) == 0;
+    llm_engine_free(engine);
+    return right || error_set(err, LLM_ERROR_FORMAT, "the weights are not numbers");
+}
+
+static void synthesizing_says_what_failed(void **state) {
+    (void)state;
+    assert_true(fault_loop(FAULT_MEMORY, synthesize_body, NULL, NULL) > 20);
+}
+
 static void opening_says_what_failed(void **state) {
     (void)state;
     static const struct source sources[] = {
@@ -109,6 +135,7 @@ static void converting_leaves_old_or_new(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_says_what_failed),
+        cmocka_unit_test(synthesizing_says_what_failed),
         cmocka_unit_test(converting_leaves_old_or_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const struct kernels *kernels_of(enum ops_level level) {
+const struct kernels *cpu_kernels(enum ops_level level) {
     switch (level) {
 #if defined(__x86_64__)
     case OPS_AVX512:
@@ -19,7 +19,7 @@ static const struct kernels *kernels_of(enum ops_level level) {
 bool cpu_init(struct ops *ops, struct llm_error *err) {
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (cpu == NULL) return error_memory(err, "operations");
-    cpu->kernels = kernels_of(ops->level);
+    cpu->kernels = cpu_kernels(ops->level);
     host_state(ops)->cpu = cpu;
     ops->embed = cpu_embed;
     ops->layer_norm = cpu_layer_norm;

@@ -18,6 +18,9 @@ struct cpu {
     size_t scratch_size;
 };
 
+// The kernels of a level (of "baseline" for levels that have none).
+const struct kernels *cpu_kernels(enum ops_level level);
+
 // Overrides what ref filled in. The table's level says which kernels.
 bool cpu_init(struct ops *ops, struct llm_error *err);
 

@@ -32,6 +32,8 @@ enum {
     PRODUCT_COLUMNS = 16,
     // Queries that kernels->attend takes at once.
     ATTEND_QUERIES = 96,
+    // kernels->read: a whole number of lines in each of 8 streams.
+    READ_FLOATS = 1024,
 };
 
 struct kernels {
@@ -58,6 +60,13 @@ struct kernels {
     // Takes n more logits into a running log-sum-exp: the largest so far, and the sum of exp(logit - largest).
     // A row starts with largest = -INFINITY, sum = 0.
     void (*log_sum_exp)(float *largest, float *sum, const float *logits, int n);
+
+    // For measuring the machine. Reads numbers [n], n a multiple of READ_FLOATS, as so many sequential streams side by
+    // side (1, 2, 4 or 8); the result depends on all of them.
+    float (*read)(const float *from, size_t n, int n_streams);
+    // `rounds` rounds of MULTIPLY_ADDS multiply-adds a lane that do not wait for each other; returns their number.
+    // *sum receives what depends on all of them.
+    int64_t (*multiply_add)(int64_t rounds, float factor, float *sum);
 };
 
 extern const struct kernels kernels_baseline;

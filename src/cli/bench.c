@@ -1,0 +1,323 @@
+// bench.c: `my-llm bench`: how fast a model runs here, beside what the machine could do at most.
+//
+// What is read and computed is counted from the model's shape: weights in use once for a batch, keys and values of
+// each sequence, two FLOPs a multiply-add of the products and of attention. Divided by the time it gives rates that
+// the machine's own, measured first, are the limits of.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cli/bench_output.h"
+#include "cli/command.h"
+#include "cli/progress.h"
+
+enum {
+    MAX_RESULTS = 16,
+    MAX_REPETITIONS = 1000,
+    GENERATED = 128,
+    DEEP = 900,
+    BATCH = 8,
+    QUICK_PROMPT = 16,
+    QUICK_GENERATED = 8
+};
+
+enum synthetic {
+    SYNTHETIC_NONE = -1
+};
+
+static const char *const synthetic_sizes[] = {"124M", "355M", "774M", "1558M", NULL};
+
+struct bench_args {
+    const char *model;
+    int synthetic; // index into synthetic_sizes, or SYNTHETIC_NONE
+    int repetitions;
+    int threads;
+    bool quick;
+    bool csv;
+    bool json;
+};
+
+#define FIELD(name) offsetof(struct bench_args, name)
+
+static const struct option options[] = {
+    {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
+     "name, directory or .safetensors file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+    {"synthetic", 0, OPTION_CHOICE, FIELD(synthetic), "SIZE", "random weights in the shape of this GPT-2, no MODEL", 0,
+     0, synthetic_sizes},
+    {"repetitions", 'r', OPTION_INT, FIELD(repetitions), "N", "times that each test is measured, after a warm-up", 1,
+     MAX_REPETITIONS, NULL},
+    {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
+     NULL},
+    {"quick", 0, OPTION_FLAG, FIELD(quick), NULL, "a few tokens, once: to see that it runs, not to measure", 0, 0,
+     NULL},
+    {"csv", 0, OPTION_FLAG, FIELD(csv), NULL, "print CSV", 0, 0, NULL},
+    {"json", 0, OPTION_FLAG, FIELD(json), NULL, "print JSON", 0, 0, NULL},
+};
+
+#undef FIELD
+
+static void bench_init(void *memory) {
+    *(struct bench_args *)memory = (struct bench_args){.synthetic = SYNTHETIC_NONE, .repetitions = 5};
+}
+
+// One run of the command.
+struct bench {
+    const struct bench_args *args;
+    bool is_open; // the model is: from now on its progress is not shown, as drawing would be measured
+    struct llm_engine *engine;
+    struct llm_model_info model;
+    struct llm_machine machine;
+    int32_t *ids; // [n_ctx]
+    struct bench_result results[MAX_RESULTS];
+    int n_results;
+};
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+
+// ---- Counting -------------------------------------------------------------------------------
+
+// FLOPs of one layer's products for one token: those that make its keys and values, and those that follow.
+static double flops_qkv(const struct llm_model_info *model) {
+    return 6.0 * model->n_embd * model->n_embd;
+}
+
+static double flops_rest(const struct llm_model_info *model) {
+    return 2.0 * model->n_embd * (model->n_embd + 2.0 * model->n_inner);
+}
+
+// Of one layer's attention with so many pairs of query and key: a product with the key, one with the value.
+static double flops_pairs(const struct llm_model_info *model, double n_pairs) {
+    return 4.0 * model->n_embd * n_pairs;
+}
+
+static double flops_head(const struct llm_model_info *model) {
+    return 2.0 * model->n_embd * model->vocab_size;
+}
+
+// Keys and values of one position, all layers, written once and read by every later query.
+static double bytes_position(const struct llm_model_info *model) {
+    return (double)model->bytes_kv_cache / model->n_ctx;
+}
+
+// A prompt of n tokens, from which only the last one's logits are wanted: so the last layer goes on with that one
+// alone. Reading the weights once is all that must be; what the caches make of the rest is not counted.
+static void count_prompt(const struct llm_model_info *model, struct bench_result *result) {
+    const double n = result->n_tokens;
+    const double full = n * (flops_qkv(model) + flops_rest(model)) + flops_pairs(model, n * (n + 1) / 2);
+    const double last = n * flops_qkv(model) + flops_rest(model) + flops_pairs(model, n);
+    result->n_processed = n;
+    result->flops = (model->n_layer - 1) * full + last + flops_head(model);
+    result->bytes = (double)model->bytes_step + n * bytes_position(model);
+}
+
+// Steps that see depth + 1, depth + 2, ... positions; each reads the weights once for all sequences.
+static void count_generate(const struct llm_model_info *model, struct bench_result *result) {
+    const double n = result->n_tokens;
+    const double positions = n * result->depth + n * (n + 1) / 2;
+    const double products = n * (flops_qkv(model) + flops_rest(model));
+    result->n_processed = n * result->batch;
+    result->flops =
+        result->batch * (model->n_layer * (products + flops_pairs(model, positions)) + n * flops_head(model));
+    result->bytes = n * (double)model->bytes_step + result->batch * positions * bytes_position(model);
+}
+
+// ---- Measuring ------------------------------------------------------------------------------
+
+// Mean and standard deviation (of a sample) of tokens/s.
+static void summarize(struct bench_result *result, const double *seconds, int n) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++) {
+        sum += result->n_processed / seconds[i];
+        result->seconds += seconds[i] / n;
+    }
+    result->mean = sum / n;
+    for (int i = 0; i < n; i++) squares += pow(result->n_processed / seconds[i] - result->mean, 2);
+    result->sd = n > 1 ? sqrt(squares / (n - 1)) : 0;
+}
+
+static bool go_on(void *user, const struct llm_piece *piece) {
+    (void)user;
+    (void)piece;
+    return !command_interrupted();
+}
+
+// One repetition; *seconds is what it took. A prompt that begins otherwise than the one before is computed anew;
+// before generation it may come from the cache.
+static bool repeat(struct bench *bench, struct llm_session *session, const struct bench_result *result, int repetition,
+                   double *seconds, struct llm_error *err) {
+    struct llm_generate_options generate;
+    llm_generate_options_init(&generate);
+    generate.temperature = 0;
+    generate.ignore_eos = true;
+    generate.shift = false;
+    // The first new token comes from the prompt's logits: n steps make n + 1.
+    generate.max_tokens = result->is_prompt ? 0 : result->n_tokens + 1;
+    bench->ids[0] = result->is_prompt ? repetition % min_int(2, bench->model.vocab_size) : 0;
+    const int n_prompt = result->is_prompt ? result->n_tokens : result->depth;
+    struct llm_generation generation = {0};
+    if (!llm_session_generate(session, bench->ids, (size_t)n_prompt, &generate, go_on, NULL, &generation, err)) {
+        return false;
+    }
+    *seconds = result->is_prompt ? generation.prompt_seconds : generation.generate_seconds;
+    llm_generation_release(&generation);
+    return !command_interrupted() || error_set(err, LLM_ERROR_CANCELLED, "measuring was cancelled");
+}
+
+static bool measure(struct bench *bench, struct bench_result result, struct llm_error *err) {
+    if (result.is_prompt) {
+        count_prompt(&bench->model, &result);
+    } else {
+        count_generate(&bench->model, &result);
+    }
+    struct llm_session *session = llm_session_new(bench->engine, result.batch, err);
+    if (session == NULL) return false;
+    double seconds[MAX_REPETITIONS];
+    double warm_up;
+    bool ok = repeat(bench, session, &result, 1, &warm_up, err);
+    for (int i = 0; ok && i < bench->args->repetitions; i++) {
+        ok = repeat(bench, session, &result, i, &seconds[i], err);
+    }
+    llm_session_free(session);
+    if (!ok) return false;
+    summarize(&result, seconds, bench->args->repetitions);
+    bench->results[bench->n_results++] = result;
+    return true;
+}
+
+// Prompts as far as the context goes.
+static bool measure_prompts(struct bench *bench, struct llm_error *err) {
+    static const int lengths[] = {128, 512, 1024};
+    const int n_ctx = bench->model.n_ctx;
+    if (bench->args->quick) {
+        return measure(
+            bench, (struct bench_result){.is_prompt = true, .n_tokens = min_int(QUICK_PROMPT, n_ctx), .batch = 1}, err);
+    }
+    int before = 0;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0] && before < n_ctx; i++) {
+        const int n = min_int(lengths[i], n_ctx);
+        if (!measure(bench, (struct bench_result){.is_prompt = true, .n_tokens = n, .batch = 1}, err)) return false;
+        before = lengths[i];
+    }
+    return true;
+}
+
+// Generation behind one token, and as deep as the context allows, for one sequence and several.
+static bool measure_generation(struct bench *bench, struct llm_error *err) {
+    const int n_ctx = bench->model.n_ctx;
+    const int wanted = bench->args->quick ? QUICK_GENERATED : GENERATED;
+    const int n = min_int(wanted, n_ctx / 2); // of a tiny context half is left for what comes before
+    if (n == 0) return true;
+    const int deep = min_int(bench->args->quick ? QUICK_PROMPT : DEEP, n_ctx - n);
+    const int depths[] = {1, deep};
+    for (size_t i = 0; i < 2; i++) {
+        if (i > 0 && depths[i] == depths[0]) break;
+        for (int batch = 1; batch <= BATCH; batch += BATCH - 1) {
+            const struct bench_result test = {.n_tokens = n, .depth = depths[i], .batch = batch};
+            if (!measure(bench, test, err)) return false;
+        }
+    }
+    return true;
+}
+
+// ---- The command ----------------------------------------------------------------------------
+
+static bool show_until_open(void *user, const struct llm_progress *progress) {
+    const struct bench *bench = user;
+    return bench->is_open ? !command_interrupted() : progress_show(NULL, progress);
+}
+
+static void show_notice(void *user, const char *sentence) {
+    (void)user;
+    progress_notice(NULL, sentence);
+}
+
+static bool bench_open(struct bench *bench, struct llm_error *err) {
+    const struct bench_args *args = bench->args;
+    struct llm_engine_options opening;
+    llm_engine_options_init(&opening);
+    opening.n_threads = args->threads;
+    command_catch_interrupt();
+    opening.callbacks = (struct llm_callbacks){.progress = show_until_open, .notice = show_notice, .user = bench};
+    bench->engine = args->synthetic == SYNTHETIC_NONE
+                        ? llm_engine_open(args->model, &opening, err)
+                        : llm_engine_synthetic(synthetic_sizes[args->synthetic], 1, &opening, err);
+    if (bench->engine == NULL) return false;
+    progress_clear();
+    bench->is_open = true;
+    llm_engine_info(bench->engine, &bench->model);
+    bench->ids = calloc((size_t)bench->model.n_ctx, sizeof *bench->ids);
+    if (bench->ids == NULL) return error_memory(err, "prompt");
+    // Any ids will do; these are spread over the vocabulary.
+    for (int i = 1; i < bench->model.n_ctx; i++) bench->ids[i] = (int32_t)((int64_t)i * 7919 % bench->model.vocab_size);
+    return true;
+}
+
+static bool measure_machine(struct bench *bench, struct llm_error *err) {
+    struct llm_machine_options measuring;
+    llm_machine_options_init(&measuring);
+    measuring.n_threads = bench->model.n_threads;
+    if (bench->args->quick) {
+        measuring.seconds = 0.02;
+        measuring.read_bytes = (int64_t)64 << 20;
+    }
+    return llm_machine_measure(&measuring, &bench->machine, err);
+}
+
+static bool print_results(const struct bench *bench, struct llm_error *err) {
+    const struct bench_report report = {&bench->model, &bench->machine, bench->results, bench->n_results,
+                                        bench->args->repetitions};
+    if (bench->args->json) return bench_print_json(&report) || error_memory(err, "JSON");
+    if (bench->args->csv) {
+        bench_print_csv(&report);
+    } else {
+        bench_print_markdown(&report);
+    }
+    return true;
+}
+
+static int bench_run(void *memory, int n_operands, char **operands) {
+    struct bench_args *args = memory;
+    if ((n_operands > 0) + (args->model != NULL) + (args->synthetic != SYNTHETIC_NONE) > 1) {
+        return command_usage(&command_bench, "MODEL, --model and --synthetic exclude each other");
+    }
+    if (args->csv && args->json) return command_usage(&command_bench, "--csv and --json exclude each other");
+    if (n_operands > 0) args->model = operands[0];
+    if (args->quick) args->repetitions = 1;
+    struct llm_error err = {0};
+    struct bench bench = {.args = args};
+    const bool ok = bench_open(&bench, &err) && measure_machine(&bench, &err) && measure_prompts(&bench, &err) &&
+                    measure_generation(&bench, &err) && print_results(&bench, &err);
+    free(bench.ids);
+    llm_engine_free(bench.engine);
+    return ok ? 0 : command_failed(&err);
+}
+
+const struct command command_bench = {
+    .name = "bench",
+    .summary = "measure how fast a model runs, beside what the machine can do",
+    .usage = "[options] [MODEL]\n"
+             "[options] --synthetic SIZE",
+    .description =
+        "Measures the machine first: how fast it reads memory, multiplies matrices (oneDNN's sgemm in GPT-2's shapes) "
+        "and multiplies and adds in registers, on one thread and on all. Then the model: processing a prompt of 128, "
+        "512 and 1,024 tokens, as far as its context goes, and generating 128 tokens in an empty context and after "
+        "900 tokens, or as deep as the context allows, for one sequence and for 8 at once.\n\n"
+        "GB/s counts the weights in use, once a step, and the keys and values that attention reads; GFLOP/s the "
+        "products and attention. Each is set beside the machine's own rate on as many threads: decoding is limited by "
+        "reading, a prompt by sgemm. A model small enough for the processor's caches can read faster than memory. A "
+        "prompt is computed once however many sequences continue it, so prompts have no batch of 8.\n\n"
+        "--synthetic needs no download: its weights are random numbers, which take as long.",
+    .examples = "  $ my-llm bench gpt2\n"
+                "  $ my-llm bench --synthetic 124M --threads 1\n"
+                "  $ my-llm bench --json bundled | jq '.results[].tokens_per_second'",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .args_size = sizeof(struct bench_args),
+    .min_operands = 0,
+    .max_operands = 1,
+    .init = bench_init,
+    .run = bench_run,
+};

@@ -1,0 +1,130 @@
+"""my-llm bench: that it runs and says what it should. No test asserts a time."""
+
+import csv
+import io
+import json
+import math
+import re
+
+import pytest
+
+RESULT = {"test", "n_tokens", "depth", "batch", "tokens_per_second", "bytes_per_second", "flops_per_second",
+          "share_of_read", "share_of_sgemm"}
+
+
+def check_rate(rate):
+    assert rate.keys() == {"one", "all"}
+    assert all(math.isfinite(value) and value > 0 for value in rate.values())
+
+
+def measured(report):
+    return [(r["test"], r["n_tokens"], r["depth"], r["batch"]) for r in report["results"]]
+
+
+def test_json_has_every_field(my_llm):
+    result = my_llm("bench", "--quick", "--json", "bundled", env={"MY_LLM_THREADS": "1"})
+    assert result.code == 0, result
+    report = json.loads(result.out)
+    assert report.keys() == {"version", "repetitions", "machine", "model", "results"}
+    assert report["repetitions"] == 1
+    machine = report["machine"]
+    assert machine.keys() == {"n_threads", "read_bytes_per_second", "sgemm_flops_per_second", "multiply_add"}
+    assert machine["n_threads"] == 1
+    check_rate(machine["read_bytes_per_second"])
+    check_rate(machine["sgemm_flops_per_second"])
+    assert machine["multiply_add"][0]["isa"] == "baseline"
+    for level in machine["multiply_add"]:
+        check_rate(level["flops_per_second"])
+    assert report["model"].keys() == {"path", "format", "dtype", "n_params", "bytes_weights", "isa"}
+    assert measured(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
+                                ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
+    for row in report["results"]:
+        assert row.keys() == RESULT
+        assert row["tokens_per_second"]["mean"] > 0 and row["tokens_per_second"]["sd"] == 0
+        for name in RESULT - {"test", "tokens_per_second"}:
+            assert math.isfinite(row[name]) and row[name] >= 0
+
+
+def test_bytes_and_flops_are_counted(my_llm, source):
+    """Against counts made by hand: 2 layers, width 24, feed-forward 96, 101 ids, all F32, head tied."""
+    model = source / "tests" / "fixtures" / "models" / "openai"
+    result = my_llm("bench", "--quick", "--json", model, env={"MY_LLM_THREADS": "1"})
+    assert result.code == 0, result
+    rows = {(r["test"], r["depth"], r["batch"]): r for r in json.loads(result.out)["results"]}
+
+    # bytes and FLOPs a token, which are the rates divided by tokens/s (one repetition: mean of one)
+    def per_token(row, name):
+        return row[name] / row["tokens_per_second"]["mean"]
+
+    weights = 4 * (18456 - 64 * 24)  # all but the positions
+    position = 2 * 2 * 24 * 4  # key and value, 2 layers
+    products = 2 * 2 * (3 * 24 * 24 + 24 * 24 + 2 * 24 * 96)
+    head = 2 * 24 * 101
+    for depth in (1, 16):
+        seen = depth + (1 + 8) / 2  # positions a step looks at, on average over 8 steps
+        for batch in (1, 8):
+            row = rows["generate", depth, batch]
+            assert per_token(row, "bytes_per_second") == pytest.approx(weights / batch + seen * position, rel=1e-4)
+            flops = products + head + 2 * 2 * 2 * 24 * seen
+            assert per_token(row, "flops_per_second") == pytest.approx(flops, rel=1e-4)
+    # In the last layer only the last of 16 tokens goes on after its keys and values.
+    prompt = rows["prompt", 0, 1]
+    qkv, rest, pairs = 2 * 3 * 24 * 24, 2 * (24 * 24 + 2 * 24 * 96), 16 * 17 / 2
+    flops = 16 * (2 * qkv + rest) + rest + 4 * 24 * (pairs + 16) + head
+    assert 16 * per_token(prompt, "flops_per_second") == pytest.approx(flops, rel=1e-4)
+    assert 16 * per_token(prompt, "bytes_per_second") == pytest.approx(weights + 16 * position, rel=1e-4)
+
+
+def test_repetitions_and_a_small_context(my_llm, source):
+    """The context of 64 cuts prompts to 64; half of it is left to what comes before generation."""
+    model = source / "tests" / "fixtures" / "models" / "openai"
+    result = my_llm("bench", "--repetitions", "2", "-t", "1", "--json", "--model", model)
+    assert result.code == 0, result
+    report = json.loads(result.out)
+    assert report["repetitions"] == 2
+    assert measured(report) == [("prompt", 64, 0, 1), ("generate", 32, 1, 1), ("generate", 32, 1, 8),
+                                ("generate", 32, 32, 1), ("generate", 32, 32, 8)]
+    assert any(row["tokens_per_second"]["sd"] > 0 for row in report["results"])
+
+
+def test_csv(my_llm):
+    result = my_llm("bench", "--quick", "--csv", "bundled", env={"MY_LLM_THREADS": "2"})
+    assert result.code == 0, result
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert all(None not in row and None not in row.values() for row in rows)
+    assert [row["test"] for row in rows[:4]] == ["read", "read", "sgemm", "sgemm"]
+    assert [row["threads"] for row in rows[:4]] == ["1", "2", "1", "2"]
+    assert float(rows[0]["bytes_per_second"]) > 0 and rows[0]["flops_per_second"] == ""
+    assert float(rows[2]["flops_per_second"]) > 0 and rows[2]["bytes_per_second"] == ""
+    assert [row["test"] for row in rows[-5:]] == ["prompt"] + 4 * ["generate"]
+    assert all(float(row["share_of_sgemm"]) > 0 for row in rows[-5:])
+
+
+def test_markdown_of_a_synthetic_model(my_llm):
+    result = my_llm("bench", "--quick", "--synthetic", "124M", env={"MY_LLM_THREADS": "1"}, timeout=300)
+    assert result.code == 0, result
+    assert result.err == ""
+    assert result.out.startswith("my-llm ") and ": synthetic 124M, F32, " in result.out.splitlines()[0]
+    tables = [line.count("|") for line in result.out.splitlines() if line.startswith("|")]
+    assert set(tables) == {4, 8}
+    assert re.search(r"^\| prompt 16 \| 1 \| \d+\.\d\d ± 0\.00 \|", result.out, re.MULTILINE)
+    assert "Mean ± standard deviation of 1 repetition after a warm-up." in result.out
+
+
+@pytest.mark.parametrize("args, sentence", [
+    (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
+    (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
+    (["--csv", "--json"], "--csv and --json exclude each other"),
+    (["--synthetic", "125M"], "125M"),
+    (["--repetitions", "0"], "repetitions"),
+])
+def test_wrong_usage(my_llm, args, sentence):
+    result = my_llm("bench", *args)
+    assert result.code == 2
+    assert sentence in result.err and result.out == ""
+
+
+def test_no_such_model(my_llm, tmp_path):
+    result = my_llm("bench", tmp_path / "nothing")
+    assert result.code == 1
+    assert "nothing" in result.err and result.out == ""
