@@ -1,4 +1,6 @@
 // kernels_avx2.c: the kernels, compiled for the level "avx2" (flags in CMakeLists.txt).
+#include "ops/cpu/kernels.h"
+
 #if defined(__x86_64__)
 
 // NOLINTBEGIN(bugprone-suspicious-include): compiling the templates here is what this file is for

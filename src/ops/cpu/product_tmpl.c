@@ -12,6 +12,7 @@ enum {
     STREAMS = 8, // rows of an [n_in, n_out] matrix that are read side by side (half of it with several rows of x)
     AHEAD = 16384,
     LINE = 16,      // columns a step of the inner loop: a cache line of F32
+    DOT_INPUTS = 3, // rows of x that share the weights so read: 3 * 4 sums are what 16 registers hold
     DOT_WEIGHTS = 4 // rows of an [n_out, n_in] matrix that are read side by side
 };
 
@@ -104,10 +105,11 @@ INLINE void step_add(const struct step *step, enum dtype dtype, int n_rows, int 
         }
         for (int v = 0; v < LINE; v += LANES) {
             vf group[2];
-            for (int j = 0; j < n_streams; j++) {
-                const vf weight = vf_widen(step->w[j], dtype, (size_t)c + (size_t)v);
-                for (int r = 0; r < n_rows; r++)
-                    group[r] = j == 0 ? inputs[r][j] * weight : group[r] + inputs[r][j] * weight;
+            const vf weight = vf_widen(step->w[0], dtype, (size_t)c + (size_t)v);
+            for (int r = 0; r < n_rows; r++) group[r] = inputs[r][0] * weight;
+            for (int j = 1; j < n_streams; j++) {
+                const vf next = vf_widen(step->w[j], dtype, (size_t)c + (size_t)v);
+                for (int r = 0; r < n_rows; r++) group[r] += inputs[r][j] * next;
             }
             for (int r = 0; r < n_rows; r++) {
                 float *sum = sums + r * step->width + (c + v - step->first);
@@ -152,22 +154,37 @@ INLINE void tile_streams(const struct product *p, enum dtype dtype, bool one, fl
     }
 }
 
-// sums[row][c - first] = x[row] . W[c] for n_weights columns from c and n_x rows from row.
+// One vector of k for every pair of dots().
+INLINE void dots_step(vf sum[DOT_INPUTS][DOT_WEIGHTS], const void *const *w, enum dtype dtype, int n_weights, int n_x,
+                      const float *x, int64_t x_stride, int k) {
+    vf inputs[DOT_INPUTS];
+    for (int r = 0; r < n_x; r++) inputs[r] = vf_load(x + r * x_stride + k);
+    for (int i = 0; i < n_weights; i++) {
+        const vf weight = vf_widen(w[i], dtype, (size_t)k);
+        for (int r = 0; r < n_x; r++) sum[r][i] += inputs[r] * weight;
+    }
+}
+
+// sums[row][c - first] = x[row] . W[c] for n_weights columns from c and n_x rows from row. `fetch`: the weights that
+// follow are fetched meanwhile.
 INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n_x, float *sums, int width, int row,
-                 int c) {
+                 int c, bool fetch) {
+    const size_t element = dtype == DTYPE_F32 ? 4 : 2;
+    const int line = (int)(64 / element); // weights in a cache line
     const void *w[DOT_WEIGHTS];
     for (int i = 0; i < n_weights; i++) w[i] = weight_row(p, c + i);
     const float *x = p->x + (int64_t)row * p->n_in;
-    vf sum[3][DOT_WEIGHTS] = {{{0}}};
+    vf sum[DOT_INPUTS][DOT_WEIGHTS] = {{{0}}};
     int k = 0;
-    for (; k + LANES <= p->n_in; k += LANES) {
-        vf inputs[3];
-        for (int r = 0; r < n_x; r++) inputs[r] = vf_load(x + (int64_t)r * p->n_in + k);
-        for (int i = 0; i < n_weights; i++) {
-            const vf weight = vf_widen(w[i], dtype, (size_t)k);
-            for (int r = 0; r < n_x; r++) sum[r][i] += inputs[r] * weight;
+    for (; k + line <= p->n_in; k += line) {
+        if (fetch) {
+            for (int i = 0; i < n_weights; i++) {
+                __builtin_prefetch((const char *)w[i] + (size_t)(n_weights * p->weight_stride + k) * element);
+            }
         }
+        for (int v = 0; v < line; v += LANES) dots_step(sum, w, dtype, n_weights, n_x, x, p->n_in, k + v);
     }
+    for (; k + LANES <= p->n_in; k += LANES) dots_step(sum, w, dtype, n_weights, n_x, x, p->n_in, k);
     if (k < p->n_in) {
         const int rest = p->n_in - k;
         for (int i = 0; i < n_weights; i++) {
@@ -180,20 +197,28 @@ INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n
     }
 }
 
+// The columns from c on for every row. `last`: nothing follows them.
 INLINE void dots_rows(const struct product *p, enum dtype dtype, int n_rows, int n_weights, float *sums, int width,
-                      int c) {
+                      int c, bool last) {
     int row = 0;
-    for (; row + 3 <= n_rows; row += 3) dots(p, dtype, n_weights, 3, sums + row * width, width, row, c);
-    for (; row < n_rows; row++) dots(p, dtype, n_weights, 1, sums + row * width, width, row, c);
+    for (; row + DOT_INPUTS <= n_rows; row += DOT_INPUTS) {
+        dots(p, dtype, n_weights, DOT_INPUTS, sums + row * width, width, row, c, row == 0 && !last);
+    }
+    if (n_rows - row == 2) {
+        dots(p, dtype, n_weights, 2, sums + row * width, width, row, c, row == 0 && !last);
+    } else if (n_rows - row == 1) {
+        dots(p, dtype, n_weights, 1, sums + row * width, width, row, c, row == 0 && !last);
+    }
 }
 
 INLINE void tile_dots(const struct product *p, enum dtype dtype, int n_rows, float *sums, int first, int last) {
     const int width = last - first;
     int c = first;
     for (; c + DOT_WEIGHTS <= last; c += DOT_WEIGHTS) {
-        dots_rows(p, dtype, n_rows, DOT_WEIGHTS, sums + (c - first), width, c);
+        const bool at_end = c + 2 * DOT_WEIGHTS > p->n_out;
+        dots_rows(p, dtype, n_rows, DOT_WEIGHTS, sums + (c - first), width, c, at_end);
     }
-    for (; c < last; c++) dots_rows(p, dtype, n_rows, 1, sums + (c - first), width, c);
+    for (; c < last; c++) dots_rows(p, dtype, n_rows, 1, sums + (c - first), width, c, true);
 }
 
 // one: p->n is 1, known when this is compiled.

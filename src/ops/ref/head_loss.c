@@ -8,27 +8,30 @@
 
 #include "ops/ref/ref.h"
 
+static double logit(const float *x, const struct matrix *weight, int v) {
+    double sum = 0;
+    for (int k = 0; k < weight->cols; k++) sum += (double)x[k] * matrix_at(weight, v, k);
+    return sum;
+}
+
 bool ref_head_loss(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
                    int n, struct llm_error *err) {
     (void)ops;
     (void)err;
     for (int i = 0; i < n; i++) {
         const float *row = x + (size_t)i * (size_t)weight->cols;
-        double max = -INFINITY;
-        double sum = 0;
-        double wanted = 0;
-        for (int v = 0; v < weight->rows; v++) {
-            double logit = 0;
-            for (int k = 0; k < weight->cols; k++) logit += (double)row[k] * matrix_at(weight, v, k);
-            if (v == targets[i]) wanted = logit;
-            if (logit > max) {
-                sum = sum * exp(max - logit) + 1;
-                max = logit;
+        double max = logit(row, weight, 0);
+        double sum = 1;
+        for (int v = 1; v < weight->rows; v++) {
+            const double l = logit(row, weight, v);
+            if (l > max) {
+                sum = sum * exp(max - l) + 1;
+                max = l;
             } else {
-                sum += exp(logit - max);
+                sum += exp(l - max);
             }
         }
-        loss[i] = (float)(max + log(sum) - wanted);
+        loss[i] = (float)(max + log(sum) - logit(row, weight, targets[i]));
     }
     return true;
 }
