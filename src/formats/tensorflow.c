@@ -4,6 +4,7 @@
 // checksums are checked. Divisions: places; checksums; the checkpoint file; open and probe.
 #include "formats/tensorflow.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/crc32c.h"
 #include "base/cursor.h"
 #include "base/str.h"
+#include "base/team.h"
 #include "base/threads.h"
 #include "formats/builder.h"
 #include "formats/table.h"
@@ -85,18 +87,35 @@ static bool crc_matches(const struct tensor_view *tensor, const struct tensorflo
     return crc == table_unmask_crc(entry->crc);
 }
 
-// The lowest number of an entry whose tensor is damaged (whatever thread finds one first, the sentence is
-// the same), or n_entries.
-static int find_damaged(const struct tensorflow_index *index, int n_threads) {
-    const int n = index->n_entries;
-    int bad = n;
-    (void)n_threads; // in a build without OpenMP
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads) reduction(min : bad)
-    for (int i = 0; i < n; i++) {
+struct damage_job {
+    const struct tensorflow_index *index;
+    struct team_counter counter;
+    atomic_int bad; // the lowest number of a damaged entry so far, or n_entries
+};
+
+static void damage_work(void *memory, int thread, int n_threads) {
+    (void)thread;
+    (void)n_threads;
+    struct damage_job *job = memory;
+    const struct tensorflow_index *index = job->index;
+    for (int64_t i = team_take(&job->counter); i < index->n_entries; i = team_take(&job->counter)) {
         const struct tensor_view *tensor = container_find(index->container, index->entries[i].name);
-        if (i < bad && !crc_matches(tensor, &index->entries[i])) bad = i;
+        if (crc_matches(tensor, &index->entries[i])) continue;
+        int lowest = atomic_load(&job->bad);
+        while (i < lowest && !atomic_compare_exchange_weak(&job->bad, &lowest, (int)i)) continue;
     }
-    return bad;
+}
+
+// *bad is the lowest number of an entry whose tensor is damaged (whatever thread finds one first, the sentence
+// is the same), or n_entries.
+static bool find_damaged(const struct tensorflow_index *index, int n_threads, int *bad, struct llm_error *err) {
+    struct damage_job job = {.index = index, .bad = index->n_entries};
+    struct team *team = team_new(n_threads, err);
+    if (team == NULL) return false;
+    team_run(team, damage_work, &job);
+    team_free(team);
+    *bad = atomic_load(&job.bad);
+    return true;
 }
 
 // Reads every byte of every tensor: after container_finish(), which has refused overlaps, so that the
@@ -105,7 +124,8 @@ static bool check_checksums(const struct tensorflow_index *index, struct llm_err
     const struct container *container = index->container;
     int64_t total = 0;
     for (int i = 0; i < container->n_files; i++) total += container->files[i].size;
-    const int bad = find_damaged(index, total < PARALLEL_BYTES ? 1 : threads_available());
+    int bad;
+    if (!find_damaged(index, total < PARALLEL_BYTES ? 1 : threads_available(), &bad, err)) return false;
     if (bad == index->n_entries) return true;
     const struct tensor_view *tensor = container_find(container, index->entries[bad].name);
     char name[STR_QUOTE_SIZE];

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/team.h"
 #include "base/threads.h"
 #include "ops/cpu/cpu.h"
 
@@ -25,6 +26,7 @@ static const int64_t default_read_bytes = (int64_t)512 << 20;
 struct work {
     double (*round)(const struct work *work);
     int n_threads;
+    struct team *team; // of as many threads; NULL for one
     const struct kernels *kernels;
     const float *numbers; // to read [n_numbers]
     size_t n_numbers;
@@ -54,15 +56,35 @@ static void measure(const struct work *work, double seconds, double *rate) {
     } while (end - begin < seconds);
 }
 
-static void measure_both(struct work *work, int n_threads, double seconds, struct llm_machine_rate *rate) {
+static void measure_both(struct work *work, const struct llm_machine *machine, struct team *team, double seconds,
+                         struct llm_machine_rate *rate) {
     work->n_threads = 1;
+    work->team = NULL;
     measure(work, seconds, &rate->one);
-    if (n_threads == 1) {
+    if (machine->n_threads == 1) {
         rate->all = rate->one;
         return;
     }
-    work->n_threads = n_threads;
+    work->n_threads = machine->n_threads;
+    work->team = team;
     measure(work, seconds, &rate->all);
+}
+
+// One thread's part of a round, and what the threads make together.
+struct round {
+    const struct work *work;
+    float *fill; // to be written instead of read, or NULL
+    _Atomic int64_t amount;
+    volatile float kept; // a result, so that the compiler may not see that nobody looks at it
+};
+
+static void run_round(const struct work *work, team_work_fn *part, struct round *round) {
+    round->work = work;
+    if (work->team != NULL) {
+        team_run(work->team, part, round);
+    } else {
+        team_run_alone(part, round);
+    }
 }
 
 // ---- Reading --------------------------------------------------------------------------------
@@ -72,22 +94,30 @@ static size_t part_start(const struct work *work, int thread, int n_threads) {
     return work->n_numbers / READ_FLOATS * (size_t)thread / (size_t)n_threads * READ_FLOATS;
 }
 
+static void read_part(void *memory, int thread, int n_threads) {
+    struct round *round = memory;
+    const struct work *work = round->work;
+    const size_t first = part_start(work, thread, n_threads);
+    const size_t end = part_start(work, thread + 1, n_threads);
+    const float sum = work->kernels->read(work->numbers + first, end - first, work->n_streams);
+    if (thread == 0) round->kept = sum;
+}
+
 static double read_round(const struct work *work) {
-    float sink = 0;
-#pragma omp parallel num_threads(work->n_threads) reduction(+ : sink)
-    {
-        const int thread = omp_get_thread_num();
-        const size_t first = part_start(work, thread, omp_get_num_threads());
-        const size_t end = part_start(work, thread + 1, omp_get_num_threads());
-        sink += work->kernels->read(work->numbers + first, end - first, work->n_streams);
-    }
-    volatile float kept = sink; // the compiler may not see that nobody looks at it
-    (void)kept;
+    struct round round = {0};
+    run_round(work, read_part, &round);
     return (double)work->n_numbers * sizeof *work->numbers;
 }
 
+// Each thread writes first what it will read, which on a machine of several memories puts it near.
+static void fill_part(void *memory, int thread, int n_threads) {
+    const struct round *round = memory;
+    const size_t end = part_start(round->work, thread + 1, n_threads);
+    for (size_t i = part_start(round->work, thread, n_threads); i < end; i++) round->fill[i] = (float)(i % 7);
+}
+
 static bool measure_read(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
-                         struct llm_error *err) {
+                         struct team *team, struct llm_error *err) {
     const size_t unit = READ_FLOATS * sizeof(float);
     if (options->read_bytes < (int64_t)unit * machine->n_threads) {
         return error_set(err, LLM_ERROR_ARGUMENT, "%lld bytes are too few to measure reading them",
@@ -99,16 +129,12 @@ static bool measure_read(struct work *work, const struct llm_machine_options *op
     work->numbers = numbers;
     work->n_numbers = n_units * READ_FLOATS;
     work->round = read_round;
-    // Each thread writes first what it will read, which on a machine of several memories puts it near.
-#pragma omp parallel num_threads(machine->n_threads)
-    {
-        const int thread = omp_get_thread_num();
-        const size_t end = part_start(work, thread + 1, omp_get_num_threads());
-        for (size_t i = part_start(work, thread, omp_get_num_threads()); i < end; i++) numbers[i] = (float)(i % 7);
-    }
+    struct round filling = {.fill = numbers};
+    work->team = team;
+    run_round(work, fill_part, &filling);
     for (int n_streams = 1; n_streams <= 8; n_streams *= 2) {
         work->n_streams = n_streams;
-        measure_both(work, machine->n_threads, options->seconds / 4, &machine->read);
+        measure_both(work, machine, team, options->seconds / 4, &machine->read);
     }
     free(numbers);
     return true;
@@ -127,7 +153,7 @@ static double sgemm_round(const struct work *work) {
 }
 
 static bool measure_sgemm(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
-                          struct llm_error *err) {
+                          struct team *team, struct llm_error *err) {
     // 124M's: attention's queries, keys and values, and the feed-forward's second.
     static const int shapes[][2] = {{768, 2304}, {3072, 768}};
     const size_t n_x = (size_t)ROWS * 3072;
@@ -141,7 +167,7 @@ static bool measure_sgemm(struct work *work, const struct llm_machine_options *o
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         work->n_in = shapes[i][0];
         work->n_out = shapes[i][1];
-        measure_both(work, machine->n_threads, options->seconds / 2, &machine->sgemm);
+        measure_both(work, machine, team, options->seconds / 2, &machine->sgemm);
     }
     free(block);
     if (machine->sgemm.one > 0 && machine->sgemm.all > 0) return true;
@@ -150,21 +176,22 @@ static bool measure_sgemm(struct work *work, const struct llm_machine_options *o
 
 // ---- Multiply-adds --------------------------------------------------------------------------
 
-static double multiply_add_round(const struct work *work) {
-    int64_t amount = 0;
-    float sink = 0;
-#pragma omp parallel num_threads(work->n_threads) reduction(+ : sink, amount)
-    {
-        float sum = 0;
-        amount += work->kernels->multiply_add(work->n_rounds, 0.5F, &sum); // the numbers go towards 1
-        sink += sum;
-    }
-    volatile float kept = sink;
-    (void)kept;
-    return 2.0 * (double)amount;
+static void multiply_add_part(void *memory, int thread, int n_threads) {
+    (void)n_threads;
+    struct round *round = memory;
+    float sum = 0;
+    round->amount += round->work->kernels->multiply_add(round->work->n_rounds, 0.5F, &sum); // the numbers go towards 1
+    if (thread == 0) round->kept = sum;
 }
 
-static void measure_levels(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine) {
+static double multiply_add_round(const struct work *work) {
+    struct round round = {0};
+    run_round(work, multiply_add_part, &round);
+    return 2.0 * (double)round.amount;
+}
+
+static void measure_levels(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
+                           struct team *team) {
     work->round = multiply_add_round;
     work->n_rounds = ROUNDS;
     for (int level = OPS_BASELINE; level < OPS_LEVELS; level++) {
@@ -172,7 +199,7 @@ static void measure_levels(struct work *work, const struct llm_machine_options *
         struct llm_machine_level *to = &machine->levels[machine->n_levels++];
         to->isa = ops_level_name((enum ops_level)level);
         work->kernels = cpu_kernels((enum ops_level)level);
-        measure_both(work, machine->n_threads, options->seconds / 2, &to->multiply_add);
+        measure_both(work, machine, team, options->seconds / 2, &to->multiply_add);
     }
 }
 
@@ -191,7 +218,11 @@ bool llm_machine_measure(const struct llm_machine_options *options, struct llm_m
     enum ops_level level = OPS_LEVELS - 1;
     while (!ops_level_available(level)) level--;
     struct work work = {.kernels = cpu_kernels(level)};
-    if (!measure_read(&work, options, machine, err) || !measure_sgemm(&work, options, machine, err)) return false;
-    measure_levels(&work, options, machine);
-    return true;
+    struct team *team = team_new(machine->n_threads, err);
+    if (team == NULL) return false;
+    const bool ok =
+        measure_read(&work, options, machine, team, err) && measure_sgemm(&work, options, machine, team, err);
+    if (ok) measure_levels(&work, options, machine, team);
+    team_free(team);
+    return ok;
 }
