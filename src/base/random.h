@@ -5,9 +5,9 @@
 //     numpy.random.RandomState(123).random_sample()    random_init(&r, 123); random_double(&r)
 //
 // The struct is plain data: copy it to draw the same numbers again, write it to a checkpoint to go on.
-// Equal to PyTorch 2.15 on x86-64 with AVX2 (what any machine of the last ten years runs); PyTorch on
-// arm64 takes its logarithms and sines from elsewhere, so its normal numbers differ there in last digits,
-// and versions before 2.6 draw dropout masks on Intel CPUs from another generator.
+// Equal to PyTorch 2.15 on x86-64 with AVX2. PyTorch on other machines takes logarithms and sines from
+// elsewhere, so that its normal numbers may differ in their last digits from these, which are the same
+// everywhere; and older versions drew dropout masks from MKL's generator where the CPU was Intel's.
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H
 

@@ -5,6 +5,7 @@
 // a stretch without any such place (megabytes of white space, or of one word) makes the block grow.
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +137,10 @@ static void input_close(struct input *input) {
 static bool input_fill(struct input *input, size_t size, struct llm_error *err) {
     if (size > input->capacity) {
         char *bytes = realloc(input->bytes, size);
-        if (bytes == NULL) return error_memory(err, input->name);
+        if (bytes == NULL) {
+            error_memory(err, input->name);
+            return false;
+        }
         input->bytes = bytes;
         input->capacity = size;
     }
@@ -154,7 +158,7 @@ static bool input_fill(struct input *input, size_t size, struct llm_error *err) 
 // Forgets the first n bytes.
 static void input_use(struct input *input, size_t n) {
     input->size -= n;
-    memmove(input->bytes, input->bytes + n, input->size);
+    if (input->size > 0) memmove(input->bytes, input->bytes + n, input->size);
 }
 
 // Ends the work when stdout has failed; the sentence about it is main()'s.
@@ -222,7 +226,7 @@ static bool encode_input(const struct llm_tokenizer *tokenizer, const struct tok
         total += n_ids;
         input_use(input, size);
     }
-    if (args->count) printf("%llu\n", (unsigned long long)total);
+    if (args->count) printf("%" PRIu64 "\n", total);
     if (!args->count && args->format == FORMAT_TEXT) putchar('\n');
     return true;
 }
@@ -264,8 +268,8 @@ static bool decode_words(const struct llm_tokenizer *tokenizer, const struct inp
         if (at > begin) {
             const int64_t id = read_decimal(input->bytes + begin, at - begin);
             if (id < 0) {
-                return error_set(err, LLM_ERROR_FORMAT, "at byte %llu: decimal ids with spaces between were expected",
-                                 (unsigned long long)(offset + begin));
+                return error_set(err, LLM_ERROR_FORMAT,
+                                 "at byte %" PRIu64 ": decimal ids with spaces between were expected", offset + begin);
             }
             if (!write_token(tokenizer, id, err)) return false;
         }
@@ -305,8 +309,8 @@ static bool decode_input(const struct llm_tokenizer *tokenizer, enum format form
         offset += used;
     }
     if (input->size == 0) return true;
-    return error_set(err, LLM_ERROR_FORMAT, "%s: has %llu bytes, a multiple of %zu was expected (--format %s)",
-                     input->name, (unsigned long long)(offset + input->size), width, formats[format]);
+    return error_set(err, LLM_ERROR_FORMAT, "%s: has %" PRIu64 " bytes, a multiple of %zu was expected (--format %s)",
+                     input->name, offset + input->size, width, formats[format]);
 }
 
 // ---- The command ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/threads.h"
 #include "data/text.h"
 #include "tokenizer/train.h"
@@ -29,7 +30,7 @@ struct job {
     int64_t position;       // bytes of the files before the present one
     atomic_int n_waiting;   // blocks not yet counted
     atomic_bool failed;     // in a task
-    struct llm_error error; // of the first task that failed, which alone writes it; read when all have ended
+    struct llm_error error; // of the first task that failed, written by it alone
 };
 
 // The end of the text read so far that is not yet cut off.
@@ -62,7 +63,7 @@ static bool cut_block(struct job *job, struct pending *pending, bool at_end, str
     rest.capacity = rest.size + BLOCK;
     rest.text = malloc(rest.capacity);
     if (rest.text == NULL) return error_memory(err, "block of text");
-    memcpy(rest.text, pending->text + size, rest.size);
+    if (rest.size > 0) memcpy(rest.text, pending->text + size, rest.size);
     submit(job, pending->text, size);
     *pending = rest;
     return true;
@@ -94,8 +95,9 @@ static bool report(const struct job *job, const char *path, int64_t position, st
 static bool count_file(struct job *job, const char *path, struct llm_error *err) {
     struct text_file *file = text_file_open(path, job->n_threads, err);
     if (file == NULL) return false;
-    struct pending pending = {0};
-    bool ok = true, at_end = false;
+    struct pending pending = {.text = malloc(BLOCK), .capacity = BLOCK};
+    bool ok = pending.text != NULL, at_end = false;
+    if (!ok) error_memory(err, "block of text");
     while (ok && !at_end && !atomic_load(&job->failed)) {
         ok = read_block(file, &pending, &at_end, err) && report(job, path, text_file_position(file), err) &&
              cut_block(job, &pending, at_end, err);

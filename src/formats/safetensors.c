@@ -11,9 +11,10 @@
 #include "base/str.h"
 #include "formats/builder.h"
 
-// The format's own limit, which also bounds what parsing the header can take.
-#define HEADER_MAX 100000000
-#define INDEX_MAX 100000000
+enum {
+    HEADER_MAX = 100000000, // bytes, the format's own limit
+    INDEX_MAX = 16 << 20,   // bytes; some 100 a tensor
+};
 
 static const char format_name[] = "safetensors";
 static const char single_name[] = "model.safetensors";
@@ -140,6 +141,29 @@ static bool read_header_size(const uint8_t *bytes, size_t size, size_t *header_s
     return true;
 }
 
+// A parsed "{}," takes 75 times its own size, so that 100 MB of those would take 7 GB. No tensor is described
+// by less than `"":{"dtype":"F8","shape":[],"data_offsets":[0,0]},`: 3 brackets in 49 bytes; or has more
+// commas than 11 in 66, with all 8 dimensions. What is denser is refused before it is parsed.
+static bool check_density(const uint8_t *header, size_t size, struct llm_error *err) {
+    size_t n_brackets = 0;
+    size_t n_commas = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        const uint8_t c = header[i];
+        if (c == '"') in_string = !in_string;
+        if (in_string) {
+            if (c == '\\') i++;
+        } else {
+            n_brackets += c == '{' || c == '[';
+            n_commas += c == ',';
+        }
+    }
+    return (n_brackets <= 16 + size / 16 && n_commas <= 16 + size / 5) ||
+           error_set(err, LLM_ERROR_FORMAT,
+                     "its header of %zu bytes has %zu brackets and %zu commas, more than tensors need", size,
+                     n_brackets, n_commas);
+}
+
 static bool check_metadata(const json_t *metadata, struct llm_error *err) {
     if (!json_is_object(metadata)) return error_set(err, LLM_ERROR_FORMAT, "__metadata__ is not an object");
     const char *key = NULL;
@@ -157,6 +181,7 @@ static bool check_metadata(const json_t *metadata, struct llm_error *err) {
 static bool add_file(struct container *container, const uint8_t *bytes, size_t size, struct llm_error *err) {
     size_t header_size = 0;
     if (!read_header_size(bytes, size, &header_size, err)) return false;
+    if (!check_density(bytes + 8, header_size, err)) return false;
     json_t *header = json_parse((const char *)bytes + 8, header_size, err);
     if (header == NULL) {
         error_prefix(err, "header");

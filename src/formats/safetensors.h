@@ -18,6 +18,7 @@ struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct ll
 // order, in as many pieces as is convenient. Files appear under `directory`, which the caller owns
 // (usually a directory_writer's): model.safetensors, or with shard_size > 0 and more data than that,
 // model-00001-of-0000N.safetensors and the index. Metadata is {"format": "pt"}, as transformers wants.
+// The same declarations and data give the same bytes. A file's data begins on a multiple of 64 bytes.
 struct safetensors_writer;
 
 struct safetensors_writer *safetensors_writer_new(const char *directory, int64_t shard_size, struct llm_error *err);

@@ -26,7 +26,7 @@ static const char format_name[] = "TensorFlow checkpoint";
 
 // ---- Places ---------------------------------------------------------------------------------
 
-// Puts a sentence about data file number `file` behind its path, if it has one.
+// Names data file number `file` in front of the sentence, if it has a path. Always returns false.
 static bool blame_file(const struct container *container, int file, struct llm_error *err) {
     if (container->files[file].path != NULL) error_prefix(err, "%s", container->files[file].path);
     return false;

@@ -12,14 +12,15 @@
 
 #include "base/json.h"
 
-// Limits far above any GPT-2 and low enough that no product of a few of these overflows 64 bits, and
-// that 4 * n_embd and 3 * n_embd fit an int. What a file really may claim is bounded by its tensors.
+// Limits far above any GPT-2 and low enough that no count of bytes made of these overflows 63 bits (the
+// largest is info's estimate for training, n_layer * n_ctx * n_inner times a small number), and that
+// 4 * n_embd fits an int. What a file really may claim is bounded by its tensors.
 enum {
     MAX_LAYERS = 1 << 14,
     MAX_HEADS = 1 << 14,
     MAX_EMBD = 1 << 18,
     MAX_INNER = 1 << 20,
-    MAX_CTX = 1 << 24,
+    MAX_CTX = 1 << 20,
     MAX_VOCAB = 1 << 24
 };
 

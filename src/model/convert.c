@@ -1,7 +1,7 @@
 // convert.c: writing a model as a directory in Hugging Face layout: config.json, model.safetensors or
 // shards, vocabulary. Tensors go from the source's mapping to the file in blocks, so converting takes
 // little memory, whatever the model. All or nothing: the directory appears when it is whole.
-#include <limits.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,8 @@ void llm_convert_options_init(struct llm_convert_options *options) {
     *options = (struct llm_convert_options){.dtype = -1};
 }
 
-static bool check_options(const struct llm_convert_options *options, struct llm_error *err) {
+static bool check_arguments(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
+    if (*destination == '\0') return error_set(err, LLM_ERROR_ARGUMENT, "the destination's name is empty");
     if (options->dtype < -1 || options->dtype > LLM_BF16) {
         return error_set(err, LLM_ERROR_ARGUMENT, "dtype is %d; LLM_F32, LLM_F16, LLM_BF16 or -1 was expected",
                          options->dtype);
@@ -81,6 +82,19 @@ static char *destination_path(const char *destination, struct llm_error *err) {
     return path;
 }
 
+// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it.
+static bool replaceable(const char *directory) {
+    if (directory_holds(directory, "config.json")) {
+        return directory_holds(directory, "model.safetensors") ||
+               directory_holds(directory, "model.safetensors.index.json");
+    }
+    DIR *entries = opendir(directory);
+    int n = 0;
+    while (entries != NULL && readdir(entries) != NULL) n++;
+    if (entries != NULL) closedir(entries);
+    return n == 2; // "." and ".."
+}
+
 // The source must not be overwritten, nor its directory filled while it is read, and --force must not
 // replace a directory of something else (a home directory, say).
 static bool check_destination(const char *source, const char *destination, bool overwrite, struct llm_error *err) {
@@ -98,7 +112,7 @@ static bool check_destination(const char *source, const char *destination, bool 
                   source);
     } else if (lies_in(from, to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: holds the source, %s; another place was expected", destination, source);
-    } else if (overwrite && directory_exists(to) && !directory_holds_model(to)) {
+    } else if (overwrite && directory_exists(to) && !replaceable(to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", destination);
     } else {
         ok = true;
@@ -258,7 +272,7 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     struct llm_convert_options defaults;
     llm_convert_options_init(&defaults);
     if (options == NULL) options = &defaults;
-    if (!check_options(options, err)) return false;
+    if (!check_arguments(destination, options, err)) return false;
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.callbacks = options->callbacks;

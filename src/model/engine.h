@@ -30,7 +30,7 @@ char *model_resolve(const char *model, const struct llm_engine_options *options,
 
 // Reads config and tensors of the model at `path` (from model_resolve) into a zeroed engine: config,
 // container, map, path, directory, dtype, files. No weights, kernels or vocabulary. After a failure
-// nothing is held; else free with llm_engine_free().
+// nothing is held; else give it back with engine_release().
 bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err);
 // Reads the vocabulary beside the model, if there is one, into engine->tokenizer.
 bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
@@ -50,9 +50,6 @@ void engine_release(struct llm_engine *engine);
 
 // How many of n numbers at `data`, at any alignment, are NaN or infinite.
 int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n);
-
-// Whether `directory` holds a model by the look of it: config.json or hparams.json.
-bool directory_holds_model(const char *directory);
 
 // Formats one sentence for the notice callback, if there is one.
 void engine_notice(const struct llm_callbacks *callbacks, const char *format, ...)

@@ -17,13 +17,11 @@ enum {
 
 // ---- Reading config and tensors --------------------------------------------------------------
 
-// Why there is no model in this directory, as far as names tell.
-static bool no_config(const char *directory, struct llm_error *err) {
-    if (!directory_exists(directory)) {
-        return error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no such directory", directory);
-    }
-    return error_set(err, LLM_ERROR_NOT_FOUND,
-                     "%s: holds neither config.json nor hparams.json, so what model this is cannot be told", directory);
+// Where the config and vocabulary of the model at `path` lie, allocated.
+static char *directory_of(const char *path, struct llm_error *err) {
+    char *directory = directory_exists(path) ? strdup(path) : path_directory(path);
+    if (directory == NULL) error_memory(err, "path");
+    return directory;
 }
 
 // config.json, else hparams.json, from engine->directory.
@@ -51,7 +49,9 @@ static bool read_config(struct llm_engine *engine, struct llm_error *err) {
         if (!ok) error_prefix(err, "%s", path);
         return ok;
     }
-    return no_config(engine->directory, err);
+    return error_set(err, LLM_ERROR_NOT_FOUND,
+                     "%s: holds neither config.json nor hparams.json, so what model this is cannot be told",
+                     engine->directory);
 }
 
 // container_open(), with a hint for the commonest thing people have instead.
@@ -102,10 +102,10 @@ static bool list_files(struct llm_engine *engine, struct llm_error *err) {
 bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err) {
     engine->n_nonfinite = -1;
     engine->path = strdup(path);
-    engine->directory = directory_exists(path) || !file_exists(path) ? strdup(path) : path_directory(path);
-    if (engine->path == NULL || engine->directory == NULL) {
+    engine->directory = directory_of(path, err);
+    if (engine->path == NULL) {
         error_memory(err, "path");
-    } else if (read_config(engine, err) && open_container(engine, err) &&
+    } else if (engine->directory != NULL && read_config(engine, err) && open_container(engine, err) &&
                tensor_map_init(&engine->map, engine->container, &engine->config, path, err) &&
                list_files(engine, err)) {
         engine->dtype = most_common_dtype(engine);
@@ -173,9 +173,8 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
     if (options == NULL) options = &default_options;
     const int level = engine_level(options, err);
     char *path = level == ENGINE_NO_LEVEL ? NULL : model_resolve(model, options, err);
-    struct llm_engine *engine = NULL;
     if (path == NULL) return NULL;
-    engine = calloc(1, sizeof *engine);
+    struct llm_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         error_memory(err, "engine");
     } else if (engine_read(engine, path, err)) {
@@ -207,13 +206,8 @@ struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_eng
     if (options == NULL) options = &default_options;
     char *path = model_resolve(model, options, err);
     if (path == NULL) return NULL;
-    char *directory = directory_exists(path) ? strdup(path) : path_directory(path);
-    struct llm_tokenizer *tokenizer = NULL;
-    if (directory == NULL) {
-        error_memory(err, "path");
-    } else {
-        tokenizer = tokenizer_open_directory(directory, err);
-    }
+    char *directory = directory_of(path, err);
+    struct llm_tokenizer *tokenizer = directory == NULL ? NULL : tokenizer_open_directory(directory, err);
     free(directory);
     free(path);
     return tokenizer;

@@ -23,23 +23,16 @@ void engine_notice(const struct llm_callbacks *callbacks, const char *format, ..
     callbacks->notice(callbacks->user, sentence);
 }
 
-// Whether `directory` has a file of this name.
-static bool holds(const char *directory, const char *name) {
-    char *path = path_join(directory, name);
-    const bool there = path != NULL && file_exists(path);
-    free(path);
-    return there;
-}
-
-bool directory_holds_model(const char *directory) {
-    return holds(directory, "config.json") || holds(directory, "hparams.json");
+// Whether there is a model by the look of it.
+static bool holds_model(const char *directory) {
+    return directory_holds(directory, "config.json") || directory_holds(directory, "hparams.json");
 }
 
 // A directory is a model's own, or a training run's, whose model lies in model/.
 static char *resolve_directory(const char *path, struct llm_error *err) {
     char *result = NULL;
     char *inner = path_join(path, "model");
-    if (inner != NULL && !directory_holds_model(path) && directory_holds_model(inner)) {
+    if (inner != NULL && !holds_model(path) && holds_model(inner)) {
         result = inner;
         inner = NULL;
     } else {
@@ -128,7 +121,7 @@ char *model_resolve(const char *model, const struct llm_engine_options *options,
     const bool known = strcmp(model, "bundled") == 0 || store_is_model(model);
     if (directory_exists(model)) {
         char *path = resolve_directory(model, err);
-        if (path == NULL || !known || directory_holds_model(path)) return path;
+        if (path == NULL || !known || holds_model(path)) return path;
         free(path); // some other directory that happens to have the name
     } else if (access(model, F_OK) == 0 && !known) {
         return resolve_file(model, err);

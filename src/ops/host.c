@@ -65,6 +65,7 @@ static void host_state_free(struct ops *ops) {
     }
     if (state->cpu != NULL) free(state->cpu->scratch);
     free(state->cpu);
+    team_free(state->team);
     pthread_mutex_destroy(&state->lock);
     free(state);
 }
@@ -72,6 +73,11 @@ static void host_state_free(struct ops *ops) {
 bool host_init(struct ops *ops, struct llm_error *err) {
     struct host_state *state = calloc(1, sizeof *state);
     if (state == NULL) return error_memory(err, "operations");
+    state->team = team_new(ops->n_threads, err);
+    if (state->team == NULL) {
+        free(state);
+        return false;
+    }
     pthread_mutex_init(&state->lock, NULL);
     ops->state = state;
     ops->state_free = host_state_free;

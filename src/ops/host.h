@@ -7,15 +7,17 @@
 
 #include <pthread.h>
 
+#include "base/team.h"
 #include "ops/ops.h"
 
 struct host_state {
     pthread_mutex_t lock;           // guards everything below
     struct host_block *allocations; // what alloc() handed out and free() has not taken back
+    struct team *team;              // ops->n_threads of them; has a lock of its own
     struct cpu *cpu;                // scratch and oneDNN primitives of the fast kernels; NULL at level ref
 };
 
-// Fills in state, state_free and the four verbs.
+// Fills in state, state_free and the four verbs. ops->n_threads is set.
 bool host_init(struct ops *ops, struct llm_error *err);
 
 static inline struct host_state *host_state(struct ops *ops) {

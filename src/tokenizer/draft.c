@@ -60,23 +60,25 @@ static bool same_id(const json_t *value, const char *text, int64_t id, struct ll
 }
 
 bool draft_add_special(struct draft *draft, const char *text, int64_t id, struct llm_error *err) {
-    struct strbuf spelling;
-    strbuf_init(&spelling, VOCABULARY_FILE_MAX);
-    bytelevel_spell(&spelling, text, strlen(text));
-    bool ok = strbuf_ok(&spelling) || error_memory(err, "vocabulary");
-    if (ok && strcmp(spelling.bytes, text) != 0) {
+    struct strbuf buf;
+    strbuf_init(&buf, VOCABULARY_FILE_MAX);
+    bytelevel_spell(&buf, text, strlen(text));
+    char *spelling = strbuf_take(&buf);
+    if (spelling == NULL) return error_memory(err, "vocabulary");
+    bool ok = true;
+    if (strcmp(spelling, text) != 0) {
         // Vocabularies that list it have it under its text.
         const json_t *listed = json_object_get(draft->ids, text);
         ok = listed == NULL || same_id(listed, text, id, err);
         if (ok && listed != NULL) json_object_del(draft->ids, text);
     }
-    const json_t *listed = ok ? json_object_get(draft->ids, spelling.bytes) : NULL;
+    const json_t *listed = ok ? json_object_get(draft->ids, spelling) : NULL;
     if (listed != NULL) {
         ok = same_id(listed, text, id, err);
-    } else if (ok && json_object_set_new_nocheck(draft->ids, spelling.bytes, json_integer(id)) != 0) {
+    } else if (ok && json_object_set_new(draft->ids, spelling, json_integer(id)) != 0) {
         ok = error_memory(err, "vocabulary");
     }
-    strbuf_release(&spelling);
+    free(spelling);
     return ok;
 }
 
@@ -144,7 +146,8 @@ bool draft_finish_tokens(struct draft *draft, struct llm_error *err) {
     json_object_foreach(draft->ids, name, id) {
         if (!place_name(draft, name, id, err)) return false;
     }
-    for (size_t i = 0; i < n_tokens; i++) { // n different ids below n: all are there
+    for (size_t i = 0; i < n_tokens; i++) {
+        if (draft->names[i] == NULL) return error_set(err, LLM_ERROR_FORMAT, "no token has id %zu", i);
         if (!append_bytes(draft, draft->names[i], err)) return false;
         draft->starts[i + 1] = (uint32_t)draft->bytes.size;
     }

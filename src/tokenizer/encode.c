@@ -37,11 +37,14 @@ struct encoder {
 
 // Room for n more ids.
 static bool encoder_reserve(struct encoder *encoder, size_t n, struct llm_error *err) {
-    if (encoder->capacity - encoder->n_ids >= n) return true;
+    if (encoder->ids != NULL && encoder->capacity - encoder->n_ids >= n) return true;
     size_t capacity = encoder->n_ids + n;
     if (capacity < encoder->capacity / 2 * 3) capacity = encoder->capacity / 2 * 3;
     int32_t *ids = capacity <= SIZE_MAX / sizeof *ids ? realloc(encoder->ids, capacity * sizeof *ids) : NULL;
-    if (ids == NULL) return error_memory(err, "ids");
+    if (ids == NULL) {
+        error_memory(err, "ids");
+        return false;
+    }
     encoder->ids = ids;
     encoder->capacity = capacity;
     return true;
@@ -52,7 +55,10 @@ static bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *to
     *encoder = (struct encoder){.tokenizer = tokenizer, .cache_bits = CACHE_MIN_BITS};
     while (encoder->cache_bits < CACHE_MAX_BITS && size >> (encoder->cache_bits + 3) != 0) encoder->cache_bits++;
     encoder->cache = calloc((size_t)1 << encoder->cache_bits, sizeof *encoder->cache);
-    if (encoder->cache == NULL) return error_memory(err, "tokenizer cache");
+    if (encoder->cache == NULL) {
+        error_memory(err, "tokenizer cache");
+        return false;
+    }
     return encoder_reserve(encoder, size / 4 + CACHE_IDS, err);
 }
 

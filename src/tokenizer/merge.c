@@ -101,13 +101,18 @@ static bool scratch_reserve(struct merge_scratch *scratch, size_t size, struct s
                             struct llm_error *err) {
     uint64_t bytes = 0;
     if (size >> POSITION_BITS != 0 || !size_mul(size, sizeof **symbols + 2 * sizeof *heap->items, &bytes)) {
-        return error_memory(err, "one very long word");
+        error_memory(err, "one very long word");
+        return false;
     }
     if (scratch->size < bytes) {
         free(scratch->memory);
         scratch->memory = malloc(bytes);
-        scratch->size = scratch->memory != NULL ? bytes : 0;
-        if (scratch->memory == NULL) return error_memory(err, "one very long word");
+        scratch->size = bytes;
+    }
+    if (scratch->memory == NULL) {
+        scratch->size = 0;
+        error_memory(err, "one very long word");
+        return false;
     }
     *symbols = scratch->memory;
     *heap = (struct heap){.items = (uint64_t *)(*symbols + size)};

@@ -164,7 +164,7 @@ static bool read_added_token(json_t *token, struct draft *draft, struct llm_erro
     if (!json_get_string(token, "content", &content, err) || !json_get_int(token, "id", 0, MAX_TOKENS, &id, err)) {
         return false;
     }
-    if (content == NULL || id < 0) {
+    if (content == NULL || content[0] == '\0' || id < 0) {
         return error_set(err, LLM_ERROR_FORMAT, "an object with id and content was expected");
     }
     if (strcmp(content, EOT_TEXT) == 0 && !check_members(token, added_token_members, err)) return false;

@@ -19,41 +19,14 @@
 #include <string.h>
 
 #include "tokenizer/bytelevel.h"
+#include "tokenizer/train_pairs.h"
 
 enum {
     N_BYTES = 256,
     PROGRESS_STEP = 256 // merges between two calls of the progress callback
 };
 
-// ---- Growing arrays -------------------------------------------------------------------------
-
-// Makes room for `extra` more items behind n in *items [*capacity] of `size` bytes each.
-static bool array_reserve(void **items, size_t *capacity, size_t n, size_t extra, size_t size, struct llm_error *err) {
-    if (*capacity - n >= extra) return true;
-    size_t wanted = *capacity + *capacity / 2 + 64;
-    if (wanted < n + extra) wanted = n + extra;
-    void *grown = wanted <= SIZE_MAX / size ? realloc(*items, wanted * size) : NULL;
-    if (grown == NULL) return error_memory(err, "tokenizer training");
-    *items = grown;
-    *capacity = wanted;
-    return true;
-}
-
 // ---- State ----------------------------------------------------------------------------------
-
-struct pair_slot {
-    uint64_t key; // left id << 32 | right id; NO_PAIR: free
-    int64_t count;
-};
-
-#define NO_PAIR UINT64_MAX
-
-struct heap_entry {
-    int64_t count; // when it was pushed
-    uint64_t pair;
-    size_t words; // its words are positions[words .. words + n_words)
-    size_t n_words;
-};
 
 // A pair that arises in the present step.
 struct fresh_pair {
@@ -76,11 +49,8 @@ struct merger {
     int64_t *word_counts; // [n_words]
     size_t n_words;
     // Pairs
-    struct pair_slot *slots; // [2^bits]
-    int bits;
-    size_t n_pairs;
-    struct heap_entry *heap;
-    size_t n_heap, heap_capacity;
+    struct pair_table pairs;
+    struct pair_heap heap;
     uint32_t *positions; // words of pairs, list after list
     size_t n_positions, positions_capacity;
     // The present step
@@ -100,8 +70,8 @@ static void merger_release(struct merger *merger) {
     free(merger->starts);
     free(merger->lengths);
     free(merger->word_counts);
-    free(merger->slots);
-    free(merger->heap);
+    pair_table_release(&merger->pairs);
+    pair_heap_release(&merger->heap);
     free(merger->positions);
     free(merger->fresh);
     free(merger->arising);
@@ -115,79 +85,6 @@ void learnt_release(struct learnt *learnt) {
     free(learnt->starts);
     free(learnt->merges);
     *learnt = (struct learnt){0};
-}
-
-static uint64_t pair_of(uint32_t left, uint32_t right) {
-    return (uint64_t)left << 32 | right;
-}
-
-// ---- Pairs: hash table ----------------------------------------------------------------------
-
-// The pair's slot, or the free one where it belongs.
-static struct pair_slot *pair_find(const struct merger *merger, uint64_t pair) {
-    const size_t mask = ((size_t)1 << merger->bits) - 1;
-    size_t at = (pair * 0x9e3779b97f4a7c15u) >> (64 - merger->bits);
-    while (merger->slots[at].key != pair && merger->slots[at].key != NO_PAIR) at = (at + 1) & mask;
-    return &merger->slots[at];
-}
-
-// Makes room for n more pairs, at most half of the slots in use.
-static bool pairs_reserve(struct merger *merger, size_t n, struct llm_error *err) {
-    const size_t old_slots = merger->slots == NULL ? 0 : (size_t)1 << merger->bits;
-    if (merger->n_pairs + n <= old_slots / 2) return true;
-    struct pair_slot *old = merger->slots;
-    int bits = merger->slots == NULL ? 12 : merger->bits;
-    while ((merger->n_pairs + n) > ((size_t)1 << bits) / 2) bits++;
-    merger->slots = malloc(sizeof *merger->slots << bits);
-    if (merger->slots == NULL) {
-        merger->slots = old;
-        return error_memory(err, "table of pairs");
-    }
-    merger->bits = bits;
-    for (size_t i = 0; i < (size_t)1 << bits; i++) merger->slots[i] = (struct pair_slot){NO_PAIR, 0};
-    for (size_t i = 0; i < old_slots; i++) {
-        if (old[i].key != NO_PAIR) *pair_find(merger, old[i].key) = old[i];
-    }
-    free(old);
-    return true;
-}
-
-// ---- Heap: commonest pair first, then lowest ids --------------------------------------------
-
-static bool comes_first(const struct heap_entry *a, const struct heap_entry *b) {
-    return a->count != b->count ? a->count > b->count : a->pair < b->pair;
-}
-
-// Puts `entry` where it belongs at or under `at`, whose present entry is forgotten.
-static void heap_sink(struct merger *merger, size_t at, struct heap_entry entry) {
-    struct heap_entry *heap = merger->heap;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= merger->n_heap) break;
-        if (child + 1 < merger->n_heap && comes_first(&heap[child + 1], &heap[child])) child++;
-        if (!comes_first(&heap[child], &entry)) break;
-        heap[at] = heap[child];
-        at = child;
-    }
-    heap[at] = entry;
-}
-
-static bool heap_push(struct merger *merger, struct heap_entry entry, struct llm_error *err) {
-    if (!array_reserve((void **)&merger->heap, &merger->heap_capacity, merger->n_heap, 1, sizeof entry, err)) {
-        return false;
-    }
-    size_t at = merger->n_heap++;
-    while (at > 0 && comes_first(&entry, &merger->heap[(at - 1) / 2])) {
-        merger->heap[at] = merger->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    merger->heap[at] = entry;
-    return true;
-}
-
-static void heap_drop_top(struct merger *merger) {
-    merger->n_heap--;
-    if (merger->n_heap > 0) heap_sink(merger, 0, merger->heap[merger->n_heap]);
 }
 
 // ---- Fresh pairs ----------------------------------------------------------------------------
@@ -228,13 +125,12 @@ static void pair_vanishes(struct merger *merger, uint32_t left, uint32_t right, 
         merger->fresh[index - 1].count -= merger->word_counts[word];
         return;
     }
-    struct pair_slot *slot = pair_find(merger, pair_of(left, right));
-    if (slot->key != NO_PAIR) slot->count -= merger->word_counts[word];
+    pair_table_find(&merger->pairs, pair_of(left, right))->count -= merger->word_counts[word];
 }
 
 // Ends a step: sorts the fresh pairs' words into lists, enters the pairs, and pushes those that occur.
 static bool enter_fresh(struct merger *merger, uint32_t token, struct llm_error *err) {
-    if (!pairs_reserve(merger, merger->n_fresh, err) ||
+    if (!pair_table_reserve(&merger->pairs, merger->n_fresh, err) ||
         !array_reserve((void **)&merger->positions, &merger->positions_capacity, merger->n_positions, merger->n_arising,
                        sizeof *merger->positions, err)) {
         return false;
@@ -250,17 +146,12 @@ static bool enter_fresh(struct merger *merger, uint32_t token, struct llm_error 
     }
     for (size_t i = 0; i < merger->n_fresh; i++) {
         const struct fresh_pair *fresh = &merger->fresh[i];
-        const uint32_t left = (uint32_t)(fresh->pair >> 32);
-        const uint32_t right = (uint32_t)fresh->pair;
+        const uint32_t left = pair_left(fresh->pair);
+        const uint32_t right = pair_right(fresh->pair);
         *(right == token ? &merger->before[left] : &merger->after[right]) = 0;
-        struct pair_slot *slot = pair_find(merger, fresh->pair);
-        if (slot->key == NO_PAIR) {
-            *slot = (struct pair_slot){fresh->pair, 0};
-            merger->n_pairs++;
-        }
-        slot->count += fresh->count;
-        const struct heap_entry entry = {slot->count, fresh->pair, fresh->words, fresh->n_words};
-        if (slot->count > 0 && !heap_push(merger, entry, err)) return false;
+        const int64_t count = pair_table_add(&merger->pairs, fresh->pair, fresh->count);
+        const struct pair_entry entry = {count, fresh->pair, fresh->words, fresh->n_words};
+        if (count > 0 && !pair_heap_push(&merger->heap, entry, err)) return false;
     }
     merger->n_fresh = 0;
     merger->n_arising = 0;
@@ -275,52 +166,45 @@ static uint64_t hash_token(const char *bytes, size_t size) {
     return hash * 0x9e3779b97f4a7c15u;
 }
 
-// Gives the bytes at the end of `learnt->bytes`, `size` of them, an id: that of a token with the same bytes,
-// which are then taken back, else the next.
-static uint32_t token_enter(struct merger *merger, struct learnt *learnt, size_t size) {
-    const char *bytes = learnt->bytes.bytes + learnt->bytes.size - size;
+// The id of the token with these bytes: one that is there already, else the next one.
+static bool token_enter(struct merger *merger, struct learnt *learnt, const char *bytes, size_t size, uint32_t *token,
+                        struct llm_error *err) {
     const size_t mask = ((size_t)1 << merger->id_bits) - 1;
     size_t at = hash_token(bytes, size) >> (64 - merger->id_bits);
     for (; merger->ids[at] != 0; at = (at + 1) & mask) {
-        const uint32_t id = merger->ids[at] - 1;
-        if (learnt->starts[id + 1] - learnt->starts[id] != size ||
-            memcmp(learnt->bytes.bytes + learnt->starts[id], bytes, size) != 0) {
-            continue;
+        *token = merger->ids[at] - 1;
+        const uint32_t start = learnt->starts[*token];
+        if (learnt->starts[*token + 1] - start == size && memcmp(learnt->bytes.bytes + start, bytes, size) == 0) {
+            return true;
         }
-        learnt->bytes.size -= size;
-        return id;
     }
-    const uint32_t id = (uint32_t)learnt->n_tokens++;
-    learnt->starts[id + 1] = (uint32_t)learnt->bytes.size;
-    merger->ids[at] = id + 1;
-    return id;
+    strbuf_append(&learnt->bytes, bytes, size);
+    if (!strbuf_ok(&learnt->bytes)) return error_memory(err, "tokens");
+    *token = (uint32_t)learnt->n_tokens++;
+    learnt->starts[*token + 1] = (uint32_t)learnt->bytes.size;
+    merger->ids[at] = *token + 1;
+    return true;
 }
 
 // Records the merge of a pair; *token is the id it gives.
 static bool learn(struct merger *merger, struct learnt *learnt, uint64_t pair, uint32_t *token, struct llm_error *err) {
-    size_t capacity = (size_t)learnt->capacity;
-    if (!array_reserve((void **)&learnt->merges, &capacity, (size_t)learnt->n_merges, 1, sizeof *learnt->merges, err)) {
+    const uint32_t left = pair_left(pair);
+    const uint32_t right = pair_right(pair);
+    const size_t n_left = learnt->starts[left + 1] - learnt->starts[left];
+    const size_t n_right = learnt->starts[right + 1] - learnt->starts[right];
+    char *joined = malloc(n_left + n_right);
+    if (joined == NULL) return error_memory(err, "token");
+    memcpy(joined, learnt->bytes.bytes + learnt->starts[left], n_left);
+    memcpy(joined + n_left, learnt->bytes.bytes + learnt->starts[right], n_right);
+    const bool ok = token_enter(merger, learnt, joined, n_left + n_right, token, err);
+    free(joined);
+    if (!ok || !array_reserve((void **)&learnt->merges, &learnt->capacity, (size_t)learnt->n_merges, 1,
+                              sizeof *learnt->merges, err)) {
         return false;
     }
-    learnt->capacity = (int)capacity;
-    const uint32_t parts[2] = {(uint32_t)(pair >> 32), (uint32_t)pair};
-    size_t size = 0;
-    for (int i = 0; i < 2; i++) size += learnt->starts[parts[i] + 1] - learnt->starts[parts[i]];
-    char *joined = malloc(size); // appending may move the bytes that it reads
-    if (joined == NULL) return error_memory(err, "token");
-    size_t at = 0;
-    for (int i = 0; i < 2; i++) {
-        const size_t n = learnt->starts[parts[i] + 1] - learnt->starts[parts[i]];
-        memcpy(joined + at, learnt->bytes.bytes + learnt->starts[parts[i]], n);
-        at += n;
-    }
-    strbuf_append(&learnt->bytes, joined, size);
-    free(joined);
-    if (!strbuf_ok(&learnt->bytes)) return error_memory(err, "tokens: their bytes no longer fit");
-    *token = token_enter(merger, learnt, size);
     int32_t *merge = learnt->merges[learnt->n_merges++];
-    merge[0] = (int32_t)parts[0];
-    merge[1] = (int32_t)parts[1];
+    merge[0] = (int32_t)left;
+    merge[1] = (int32_t)right;
     merge[2] = (int32_t)*token;
     return true;
 }
@@ -344,9 +228,7 @@ static bool start_tokens(struct merger *merger, struct learnt *learnt, int max_t
         const int byte = bytelevel_byte(code);
         if (byte < 0) continue;
         const char one = (char)byte;
-        strbuf_append(&learnt->bytes, &one, 1);
-        if (!strbuf_ok(&learnt->bytes)) return error_memory(err, "tokens");
-        byte_ids[byte] = token_enter(merger, learnt, 1);
+        if (!token_enter(merger, learnt, &one, 1, &byte_ids[byte], err)) return false;
     }
     return true;
 }
@@ -387,8 +269,8 @@ static bool start_words(struct merger *merger, const struct piece_table *pieces,
     return true;
 }
 
-// The first pairs, of bytes: what (left, right) is in later steps for one new token, gathered for each right
-// byte in turn; 256 walks over the words would be slow, so they are counted in a square instead.
+// The first pairs, of bytes. Any two bytes may be neighbours, so they are counted in a square, not a hash table: in one
+// walk over the words how often each pair occurs and in how many words, in a second one in which.
 static bool start_pairs(struct merger *merger, struct llm_error *err) {
     struct fresh_pair *square = calloc((size_t)N_BYTES * N_BYTES, sizeof *square);
     if (square == NULL) return error_memory(err, "pairs");
@@ -423,11 +305,9 @@ static bool start_pairs(struct merger *merger, struct llm_error *err) {
     for (uint32_t i = 0; ok && i < N_BYTES * N_BYTES; i++) {
         if (square[i].count == 0) continue;
         const uint64_t pair = pair_of(i / N_BYTES, i % N_BYTES);
-        ok = pairs_reserve(merger, 1, err) &&
-             heap_push(merger, (struct heap_entry){square[i].count, pair, square[i].words, square[i].n_words}, err);
-        if (!ok) break;
-        *pair_find(merger, pair) = (struct pair_slot){pair, square[i].count};
-        merger->n_pairs++;
+        const struct pair_entry entry = {square[i].count, pair, square[i].words, square[i].n_words};
+        ok = pair_table_reserve(&merger->pairs, 1, err) && pair_heap_push(&merger->heap, entry, err);
+        if (ok) pair_table_add(&merger->pairs, pair, square[i].count);
     }
     free(square);
     return ok;
@@ -437,8 +317,8 @@ static bool start_pairs(struct merger *merger, struct llm_error *err) {
 
 // Joins the pair wherever it stands in the word, from left to right.
 static bool merge_word(struct merger *merger, uint32_t word, uint64_t pair, uint32_t token, struct llm_error *err) {
-    const uint32_t left = (uint32_t)(pair >> 32);
-    const uint32_t right = (uint32_t)pair;
+    const uint32_t left = pair_left(pair);
+    const uint32_t right = pair_right(pair);
     uint32_t *ids = merger->symbols + merger->starts[word];
     const uint32_t n = merger->lengths[word];
     uint32_t to = 0;
@@ -462,7 +342,7 @@ static bool merge_word(struct merger *merger, uint32_t word, uint64_t pair, uint
     return true;
 }
 
-static bool merge_step(struct merger *merger, struct learnt *learnt, struct heap_entry top, struct llm_error *err) {
+static bool merge_step(struct merger *merger, struct learnt *learnt, struct pair_entry top, struct llm_error *err) {
     uint32_t token = 0;
     if (!learn(merger, learnt, top.pair, &token, err)) return false;
     for (size_t i = 0; i < top.n_words; i++) {
@@ -480,20 +360,20 @@ static bool report(const struct learnt *learnt, int max_tokens, const struct llm
 
 static bool merge_all(struct merger *merger, struct learnt *learnt, int max_tokens, int64_t min_frequency,
                       const struct llm_callbacks *callbacks, struct llm_error *err) {
-    while (learnt->n_tokens < max_tokens && merger->n_heap > 0) {
-        struct heap_entry top = merger->heap[0];
-        const int64_t count = pair_find(merger, top.pair)->count;
-        if (count != top.count) {
-            top.count = count;
+    struct pair_heap *heap = &merger->heap;
+    while (learnt->n_tokens < max_tokens && heap->n > 0) {
+        const struct pair_entry top = heap->entries[0];
+        const int64_t count = pair_table_find(&merger->pairs, top.pair)->count;
+        if (count != top.count) { // other merges took some of its places
             if (count > 0) {
-                heap_sink(merger, 0, top);
+                pair_heap_sink_top(heap, count);
             } else {
-                heap_drop_top(merger);
+                pair_heap_drop_top(heap);
             }
             continue;
         }
         if (count < min_frequency) break;
-        heap_drop_top(merger);
+        pair_heap_drop_top(heap);
         if (!merge_step(merger, learnt, top, err)) return false;
         if (learnt->n_merges % PROGRESS_STEP == 0 && !report(learnt, max_tokens, callbacks, err)) return false;
     }

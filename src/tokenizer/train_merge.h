@@ -10,8 +10,9 @@ struct learnt {
     struct strbuf bytes; // the tokens' bytes, one after another
     uint32_t *starts;    // [max_tokens + 2] where each begins; one entry behind the last
     int n_tokens;
-    int32_t (*merges)[3]; // [capacity] left id, right id, joined id
-    int n_merges, capacity;
+    int32_t (*merges)[3]; // [n_merges] left id, right id, joined id
+    int n_merges;
+    size_t capacity; // of merges
 };
 
 void learnt_release(struct learnt *learnt);

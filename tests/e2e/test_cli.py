@@ -1,5 +1,6 @@
 """The program's way in: commands, help, wrong usage, and what is printed from the option tables."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -74,6 +75,17 @@ def test_full_disk_is_a_failure(my_llm, build, env):
         process = subprocess.run([build / "my-llm", "help"], stdout=full, stderr=subprocess.PIPE, env=env)
     assert process.returncode == 1
     assert process.stderr == b"my-llm: cannot write standard output: No space left on device\n"
+
+
+def test_a_model_that_shrinks_while_in_use_ends_with_a_message(terminal, source, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(source / "models" / "bundled", model)
+    program = terminal("generate", "-m", model, "-n", "5")
+    program.expect("Enter a prompt")
+    os.truncate(model / "model.safetensors", 4096)
+    program.send("Once upon a time\r")
+    program.expect(re.escape(f"my-llm: {model}/model.safetensors: became shorter"))
+    assert program.wait() == 1
 
 
 # ---- The manual page ------------------------------------------------------------------------

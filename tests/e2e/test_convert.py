@@ -8,7 +8,6 @@ import subprocess
 import time
 
 import pytest
-from conftest import PROGRAM
 
 import tiny
 
@@ -92,6 +91,13 @@ def test_force_replaces_models_only(my_llm, models, tmp_path):
     assert result.code == 1
     assert result.err == f"my-llm: {tmp_path}/letters: is there and holds no model, so it is not replaced\n"
     assert (tmp_path / "letters" / "dear-aunt.txt").exists()
+    (tmp_path / "letters" / "config.json").write_text("{}")  # many things have one
+    assert my_llm("convert", "--force", models / "prefix", tmp_path / "letters").code == 1
+    (tmp_path / "empty").mkdir()
+    assert my_llm("convert", models / "prefix", tmp_path / "empty").code == 1
+    assert my_llm("convert", "--force", models / "prefix", tmp_path / "empty").code == 0
+    result = my_llm("convert", models / "prefix", "")
+    assert (result.code, result.err) == (1, "my-llm: the destination's name is empty\n")
 
 
 def test_source_and_destination(my_llm, models, tmp_path):
@@ -111,21 +117,21 @@ def test_read_only_directory(my_llm, models, tmp_path):
     assert result.err == "my-llm: /proc/out: cannot create a directory here: No such file or directory\n"
 
 
-def test_full_disk(models, env, tmp_path):
+def test_full_disk(models, env, build, tmp_path):
     """A limit on file size stands in for a disk that fills up half-way."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))
 
-    process = subprocess.run([PROGRAM, "convert", models / "prefix", tmp_path / "out"], capture_output=True, env=env,
+    process = subprocess.run([build / "my-llm", "convert", models / "prefix", tmp_path / "out"], capture_output=True, env=env,
                              preexec_fn=limit, timeout=60)
     assert process.returncode == 1
     assert f"my-llm: {tmp_path}/out/model.safetensors: cannot write: File too large\n" in process.stderr.decode()
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
 
 
-def test_kill_at_any_moment(my_llm, env, tmp_path):
+def test_kill_at_any_moment(my_llm, env, build, tmp_path):
     """After SIGKILL there is no destination, or a whole one; with --force the old or the new, whole."""
     sizes = dict(n_layer=2, n_embd=256, n_inner=1024, n_positions=64, vocab_size=2000)
     big = tiny.write_model(tmp_path / "big", tiny.tensors(**sizes), n_layer=2, n_embd=256, n_positions=64,
@@ -140,7 +146,7 @@ def test_kill_at_any_moment(my_llm, env, tmp_path):
         replace = attempt % 2 == 1
         if replace:
             tiny.write_model(out)  # the old model has one layer, the new one two
-        process = subprocess.Popen([PROGRAM, "convert", big, out] + (["--force"] if replace else []), env=env,
+        process = subprocess.Popen([build / "my-llm", "convert", big, out] + (["--force"] if replace else []), env=env,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(random.Random(attempt).uniform(0, 1.2 * whole_run))
         process.kill()

@@ -2,9 +2,9 @@
 //
 // The core that these tests link has its calls of libc renamed (see symbols.txt), so nothing in the
 // product knows of this. fault_loop() runs a body with its first fallible call failing, then its
-// second, and so on (past a thousand: each a tenth further on) until no call failed any more; once with only that call failing, once with every
-// call from there on (a disk that stays full). After each run there must be no block of memory and no
-// file left over, and a failure must have left a sentence.
+// second, and so on (past a thousand: each a tenth further on) until no call failed any more; once with only that call
+// failing, once with every call from there on (a disk that stays full). After each run there must be no block of memory
+// and no file left over, and a failure must have left a sentence.
 #ifndef FAULT_FAULT_H
 #define FAULT_FAULT_H
 

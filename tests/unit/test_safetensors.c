@@ -89,6 +89,29 @@ static void accepts_what_the_format_allows(void **state) {
     }
 }
 
+// The densest descriptions there can be must not be taken for an attack on memory.
+static void accepts_the_densest_headers(void **state) {
+    (void)state;
+    static const char *const shapes[] = {"[]", "[1,1,1,1,1,1,1,1]"};
+    for (int s = 0; s < 2; s++) {
+        char *header = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&header, &size);
+        for (int i = 0; i < 10000; i++) {
+            fprintf(out, "%c\"%x\":{\"dtype\":\"I8\",\"shape\":%s,\"data_offsets\":[%d,%d]}", i == 0 ? '{' : ',', i,
+                    shapes[s], i, i + 1);
+        }
+        fputc('}', out);
+        fclose(out);
+        struct llm_error err = {0};
+        struct container *container = parse_header(header, size, 10000, &err);
+        assert_string_equal(err.text, "");
+        assert_int_equal(container->n_tensors, 10000);
+        container_free(container);
+        free(header);
+    }
+}
+
 // ---- Bad files ------------------------------------------------------------------------------
 
 static char *read_error(const char *directory) {
@@ -275,6 +298,7 @@ int main(void) {
         cmocka_unit_test(reads_shards_of_the_reference),
         cmocka_unit_test(opens_one_file),
         cmocka_unit_test(accepts_what_the_format_allows),
+        cmocka_unit_test(accepts_the_densest_headers),
         cmocka_unit_test(refuses_bad_files),
         cmocka_unit_test(refuses_bad_shards),
         cmocka_unit_test(refuses_every_truncation),

@@ -263,6 +263,8 @@ static void tokenizer_json_that_is_damaged(void **state) {
          "merges 1 and 2 join the same pair, tokens 66 and 66"},
         {"\"added_tokens\": [", "\"added_tokens\": [5, ",
          "added_tokens: entry 1: an object with id and content was expected"},
+        {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 320, \"content\": \"\"}, ",
+         "added_tokens: entry 1: an object with id and content was expected"},
         {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 320}, ",
          "added_tokens: entry 1: an object with id and content was expected"},
         {"\"added_tokens\": [", "\"added_tokens\": [{\"content\": \"x\"}, ",

@@ -135,7 +135,7 @@ static void the_46_shared_cases_have_their_ids(void **state) {
     while (text < texts + size) {
         const char *end = strstr(text, separator);
         if (end == NULL) break;
-        int32_t ids[1024];
+        int32_t ids[1024] = {0};
         char copy[4096] = "";
         const char *newline = strchr(line, '\n');
         assert_non_null(newline);

@@ -4,37 +4,47 @@
 // number as they come free; later blocks of queries see more keys, so each head begins with its last.
 #include "ops/cpu/cpu.h"
 
-#include <omp.h>
-
 static int query_blocks(const struct attention_sequence *sequence) {
     return (sequence->n_query + ATTEND_QUERIES - 1) / ATTEND_QUERIES;
 }
 
+struct attention_job {
+    const struct kernels *kernels;
+    const struct attention *attention;
+    const struct attention_sequence *sequences;
+    int64_t n_parts;
+    struct team_counter counter;
+};
+
+static void attention_work(void *memory, int thread, int n_threads) {
+    (void)thread;
+    (void)n_threads;
+    struct attention_job *job = memory;
+    const int64_t n_head = job->attention->n_head;
+    int s = 0;
+    int64_t start = 0; // number of the first part of sequence s
+    for (int64_t part = team_take(&job->counter); part < job->n_parts; part = team_take(&job->counter)) {
+        int n_blocks = query_blocks(&job->sequences[s]);
+        while (part >= start + n_head * n_blocks) {
+            start += n_head * n_blocks;
+            n_blocks = query_blocks(&job->sequences[++s]);
+        }
+        const int head = (int)((part - start) / n_blocks);
+        const int block = n_blocks - 1 - (int)((part - start) % n_blocks);
+        const int first = block * ATTEND_QUERIES;
+        const int rest = job->sequences[s].n_query - first;
+        job->kernels->attend(job->attention, &job->sequences[s], head, first,
+                             rest < ATTEND_QUERIES ? rest : ATTEND_QUERIES);
+    }
+}
+
 void cpu_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                    int n_sequences) {
-    const struct kernels *kernels = cpu_of(ops)->kernels;
-    int64_t n_parts = 0;
+    struct attention_job job = {cpu_of(ops)->kernels, attention, sequences, 0, {0}};
     int64_t work = 0;
     for (int s = 0; s < n_sequences; s++) {
-        n_parts += (int64_t)attention->n_head * query_blocks(&sequences[s]);
+        job.n_parts += (int64_t)attention->n_head * query_blocks(&sequences[s]);
         work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
     }
-#pragma omp parallel num_threads(ops->n_threads) if (work >= CPU_PARALLEL_WORK)
-    {
-        int s = 0;
-        int64_t start = 0; // number of the first part of sequence s
-#pragma omp for schedule(monotonic : dynamic)
-        for (int64_t part = 0; part < n_parts; part++) {
-            int n_blocks = query_blocks(&sequences[s]);
-            while (part >= start + (int64_t)attention->n_head * n_blocks) {
-                start += (int64_t)attention->n_head * n_blocks;
-                n_blocks = query_blocks(&sequences[++s]);
-            }
-            const int head = (int)((part - start) / n_blocks);
-            const int block = n_blocks - 1 - (int)((part - start) % n_blocks);
-            const int first = block * ATTEND_QUERIES;
-            const int rest = sequences[s].n_query - first;
-            kernels->attend(attention, &sequences[s], head, first, rest < ATTEND_QUERIES ? rest : ATTEND_QUERIES);
-        }
-    }
+    cpu_run(ops, work >= CPU_PARALLEL_WORK, attention_work, &job);
 }

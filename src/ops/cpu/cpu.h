@@ -1,8 +1,8 @@
 // cpu.h: the fast operations: drivers that cut an operation into parts for threads, kernels that compute a part.
 //
-// Each operation opens at most one parallel region. How it is cut depends on its shape only, never on the
+// Each operation is one job of the team of threads (base/team.h). How it is cut depends on its shape only, never on the
 // number of threads, and a part is computed by one thread: so results do not depend on that number either.
-// For this reason oneDNN is called from inside the region, on one thread a call (told to use several, it
+// For this reason oneDNN is called from inside the job, on one thread a call (told to use several, it
 // cuts by their number, and its sums change with it).
 //
 // Scratch is shared by the sessions of an engine; whoever uses it holds host_state.lock.
@@ -53,7 +53,21 @@ static inline struct cpu *cpu_of(struct ops *ops) {
     return host_state(ops)->cpu;
 }
 
-// Regions of fewer multiply-adds than this stay on one thread: below, waking the others costs more than they save.
+// Does a job on the team's threads, or, if it is not worth that, on this one.
+static inline void cpu_run(struct ops *ops, bool parallel, team_work_fn *work, void *job) {
+    if (parallel) {
+        team_run(host_state(ops)->team, work, job);
+    } else {
+        team_run_alone(work, job);
+    }
+}
+
+// Where thread `thread` of `n_threads` begins in n equal pieces of work; it ends where the next one begins.
+static inline int64_t cpu_share(int64_t n, int thread, int n_threads) {
+    return n * thread / n_threads;
+}
+
+// Jobs of fewer multiply-adds than this stay on one thread: below, waking the others costs more than they save.
 enum {
     CPU_PARALLEL_WORK = 1 << 15
 };

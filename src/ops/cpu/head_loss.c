@@ -5,11 +5,10 @@
 #include "ops/cpu/cpu.h"
 
 #include <math.h>
-#include <omp.h>
 
 enum {
     HEAD_ROWS = 512,
-    HEAD_SLICE = 1536, // with HEAD_ROWS rows; fewer rows take wider slices, so that regions stay few
+    HEAD_SLICE = 1536, // with HEAD_ROWS rows; fewer rows take wider slices, so that jobs stay few
     HEAD_TILE = HEAD_ROWS * HEAD_SLICE
 };
 
@@ -25,15 +24,23 @@ struct head_rows {
 };
 
 // Takes logits [rows->n, width], columns first .. first + width - 1 of the vocabulary, into the rows' sums.
-static void rows_take(struct ops *ops, struct head_rows *rows, const float *logits, const int32_t *targets, int first,
-                      int width) {
-    const struct kernels *kernels = cpu_of(ops)->kernels;
-#pragma omp parallel for num_threads(ops->n_threads) if (rows->n > 1)
-    for (int i = 0; i < rows->n; i++) {
-        const float *row = logits + (int64_t)i * width;
-        const int64_t target = (int64_t)targets[i] - first;
-        if (target >= 0 && target < width) rows->wanted[i] = row[target];
-        kernels->log_sum_exp(&rows->largest[i], &rows->sum[i], row, width);
+struct take_job {
+    const struct kernels *kernels;
+    struct head_rows *rows;
+    const float *logits;
+    const int32_t *targets;
+    int first, width;
+};
+
+static void take_work(void *memory, int thread, int n_threads) {
+    const struct take_job *job = memory;
+    struct head_rows *rows = job->rows;
+    const int64_t last = cpu_share(rows->n, thread + 1, n_threads);
+    for (int64_t i = cpu_share(rows->n, thread, n_threads); i < last; i++) {
+        const float *row = job->logits + i * job->width;
+        const int64_t target = (int64_t)job->targets[i] - job->first;
+        if (target >= 0 && target < job->width) rows->wanted[i] = row[target];
+        job->kernels->log_sum_exp(&rows->largest[i], &rows->sum[i], row, job->width);
     }
 }
 
@@ -61,7 +68,8 @@ static bool head_loss_rows(struct ops *ops, float *loss, const float *x, const s
         if (!cpu_scratch(cpu, HEAD_TILE + cpu_product_scratch(ops, &product), err)) return false;
         product.out = cpu->scratch;
         if (!cpu_product(ops, &product, cpu->scratch + HEAD_TILE, err)) return false;
-        rows_take(ops, &rows, cpu->scratch, targets, first, width);
+        struct take_job job = {cpu->kernels, &rows, cpu->scratch, targets, first, width};
+        cpu_run(ops, n > 1, take_work, &job);
     }
     for (int i = 0; i < n; i++) loss[i] = rows.largest[i] - rows.wanted[i] + logf(rows.sum[i]);
     return true;

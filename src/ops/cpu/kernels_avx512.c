@@ -1,10 +1,12 @@
 // kernels_avx512.c: the kernels, compiled for the level "avx512" (flags in CMakeLists.txt).
 #if defined(__x86_64__)
 
+// NOLINTBEGIN(bugprone-suspicious-include): compiling the templates here is what this file is for
 #include "ops/cpu/attention_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"
+// NOLINTEND(bugprone-suspicious-include)
 
 const struct kernels kernels_avx512 = KERNELS;
 

@@ -10,6 +10,7 @@
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
+#include <stdatomic.h>
 
 enum {
     PANEL = 192,      // columns a tile: with 768 inputs, 576 KB of weights
@@ -51,19 +52,24 @@ size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_
 }
 
 // Up to PRODUCT_ROWS rows: the columns are shared out among the threads in equal runs.
+struct small_job {
+    const struct kernels *kernels;
+    const struct product *product;
+};
+
+static void small_work(void *memory, int thread, int n_threads) {
+    const struct small_job *job = memory;
+    const int n_out = job->product->n_out;
+    const int n_units = ceil_div(n_out, PRODUCT_COLUMNS);
+    const int first = (int)cpu_share(n_units, thread, n_threads) * PRODUCT_COLUMNS;
+    const int end = (int)cpu_share(n_units, thread + 1, n_threads) * PRODUCT_COLUMNS;
+    const int last = end < n_out ? end : n_out;
+    if (first < last) job->kernels->product(job->product, first, last);
+}
+
 static void product_small(struct ops *ops, const struct product *p) {
-    const struct kernels *kernels = cpu_of(ops)->kernels;
-    const int n_units = ceil_div(p->n_out, PRODUCT_COLUMNS);
-    const bool parallel = (int64_t)p->n * p->n_in * p->n_out >= CPU_PARALLEL_WORK;
-#pragma omp parallel num_threads(ops->n_threads) if (parallel)
-    {
-        const int64_t thread = omp_get_thread_num();
-        const int64_t n_threads = omp_get_num_threads();
-        const int first = (int)(n_units * thread / n_threads) * PRODUCT_COLUMNS;
-        const int end = (int)(n_units * (thread + 1) / n_threads) * PRODUCT_COLUMNS;
-        const int last = end < p->n_out ? end : p->n_out;
-        if (first < last) kernels->product(p, first, last);
-    }
+    struct small_job job = {cpu_of(ops)->kernels, p};
+    cpu_run(ops, (int64_t)p->n * p->n_in * p->n_out >= CPU_PARALLEL_WORK, small_work, &job);
 }
 
 static const void *weight_at(const struct product *p, int row, int column) {
@@ -122,32 +128,45 @@ static dnnl_status_t product_tile(const struct kernels *kernels, const struct pr
     return status;
 }
 
-static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    const struct kernels *kernels = cpu_of(ops)->kernels;
-    // Tiles of equal size; the width keeps to whole cache lines.
-    const int n_row_tiles = ceil_div(p->n, TILE_ROWS);
-    const int tile_rows = ceil_div(p->n, n_row_tiles);
-    const int n_panels = ceil_div(p->n_out, PANEL);
-    const int width = ceil_div(ceil_div(p->n_out, n_panels), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
-    dnnl_status_t failure = dnnl_success;
-#pragma omp parallel num_threads(ops->n_threads)
-    {
-        omp_set_num_threads(1); // of this thread's own nested regions, should oneDNN want one
-        float *panel = panels != NULL ? panels + (size_t)omp_get_thread_num() * panel_size(p) : NULL;
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < n_panels * n_row_tiles; i++) {
-            const struct tile tile = {.row = i % n_row_tiles * tile_rows, .column = i / n_row_tiles * width};
-            struct tile cut = tile;
-            cut.n_rows = p->n - tile.row < tile_rows ? p->n - tile.row : tile_rows;
-            cut.n_columns = p->n_out - tile.column < width ? p->n_out - tile.column : width;
-            if (cut.n_rows <= 0 || cut.n_columns <= 0) continue; // rounding up may leave none for the last
-            const dnnl_status_t status = product_tile(kernels, p, &cut, panel);
-            if (status != dnnl_success) {
-#pragma omp atomic write
-                failure = status;
-            }
-        }
+struct large_job {
+    const struct kernels *kernels;
+    const struct product *product;
+    float *panels; // one for each thread, or NULL
+    int n_row_tiles, tile_rows;
+    int n_panels, width;
+    struct team_counter counter;
+    atomic_int failure; // dnnl_status_t of a tile
+};
+
+static void large_work(void *memory, int thread, int n_threads) {
+    (void)n_threads;
+    struct large_job *job = memory;
+    const struct product *p = job->product;
+    float *panel = job->panels != NULL ? job->panels + (size_t)thread * panel_size(p) : NULL;
+    const int omp_threads = omp_get_max_threads();
+    omp_set_num_threads(1); // of oneDNN's own parallel regions on this thread
+    const int n_tiles = job->n_panels * job->n_row_tiles;
+    for (int64_t i = team_take(&job->counter); i < n_tiles; i = team_take(&job->counter)) {
+        struct tile tile = {.row = (int)i % job->n_row_tiles * job->tile_rows,
+                            .column = (int)i / job->n_row_tiles * job->width};
+        tile.n_rows = p->n - tile.row < job->tile_rows ? p->n - tile.row : job->tile_rows;
+        tile.n_columns = p->n_out - tile.column < job->width ? p->n_out - tile.column : job->width;
+        if (tile.n_rows <= 0 || tile.n_columns <= 0) continue; // rounding up may leave none for the last
+        const dnnl_status_t status = product_tile(job->kernels, p, &tile, panel);
+        if (status != dnnl_success) atomic_store(&job->failure, (int)status);
     }
+    omp_set_num_threads(omp_threads);
+}
+
+static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
+    // Tiles of equal size; the width keeps to whole cache lines.
+    struct large_job job = {.kernels = cpu_of(ops)->kernels, .product = p, .panels = panels};
+    job.n_row_tiles = ceil_div(p->n, TILE_ROWS);
+    job.tile_rows = ceil_div(p->n, job.n_row_tiles);
+    job.n_panels = ceil_div(p->n_out, PANEL);
+    job.width = ceil_div(ceil_div(p->n_out, job.n_panels), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
+    cpu_run(ops, true, large_work, &job);
+    const dnnl_status_t failure = (dnnl_status_t)atomic_load(&job.failure);
     if (failure == dnnl_success) return true;
     if (failure == dnnl_out_of_memory) return error_memory(err, "a matrix product in oneDNN");
     return error_set(err, LLM_ERROR_UNSUPPORTED, "oneDNN refused the product [%d, %d] x [%d, %d] (status %d)", p->n,

@@ -105,7 +105,7 @@ INLINE void step_add(const struct step *step, enum dtype dtype, int n_rows, int 
         for (int v = 0; v < LINE; v += LANES) {
             vf group[2];
             for (int j = 0; j < n_streams; j++) {
-                const vf weight = vf_widen(step->w[j], dtype, (size_t)(c + v));
+                const vf weight = vf_widen(step->w[j], dtype, (size_t)c + (size_t)v);
                 for (int r = 0; r < n_rows; r++)
                     group[r] = j == 0 ? inputs[r][j] * weight : group[r] + inputs[r][j] * weight;
             }

@@ -20,15 +20,24 @@ static _Noreturn void fail(int line, const char *what) {
     exit(1);
 }
 
-// Gives `spelling` an id in the table of hsearch(), which borrows it.
-static void token_add(char *spelling, intptr_t id, int line) {
-    if (spelling == NULL || hsearch((ENTRY){spelling, (void *)id}, ENTER) == NULL) fail(line, "out of memory");
+// What hsearch()'s table points to.
+static int ids[256 + GPT2_MERGES];
+static char spellings[1 << 20];
+
+static void token_add(const char *spelling, int id, int line) {
+    static size_t used;
+    const size_t size = strlen(spelling) + 1;
+    if (size > sizeof spellings - used) fail(line, "the tokens are longer than GPT-2's");
+    char *key = memcpy(spellings + used, spelling, size);
+    used += size;
+    ids[id] = id;
+    if (hsearch((ENTRY){key, &ids[id]}, ENTER) == NULL) fail(line, "out of memory");
 }
 
 static int token_id(char *spelling, int line) {
     const ENTRY *entry = hsearch((ENTRY){spelling, NULL}, FIND);
     if (entry == NULL) fail(line, "names a token that no line before has made");
-    return (int)(intptr_t)entry->data;
+    return *(const int *)entry->data;
 }
 
 // How many bytes a spelling stands for: one a character.
@@ -44,7 +53,7 @@ int main(int argc, char **argv) {
     for (int id = 0; id < 256; id++) {
         char spelling[5] = "";
         utf8_encode(bytelevel_char(bytelevel_gpt2_byte(id)), spelling);
-        token_add(strdup(spelling), id, 0);
+        token_add(spelling, id, 0);
     }
     printf("// Made from src/tokenizer/gpt2/vocab.bpe by pack.c.\n#include \"tokenizer/core.h\"\n\n"
            "const uint16_t gpt2_merges[GPT2_MERGES][2] = {\n");
@@ -59,9 +68,9 @@ int main(int argc, char **argv) {
             fail(line, "two tokens were expected");
         }
         printf("{%d,%d},%s", token_id(left, line), token_id(right, line), rank % 8 == 7 ? "\n" : "");
-        strcat(left, right); // both came from one line of less than 1,024 bytes
-        n_bytes += spelling_bytes(left);
-        token_add(strdup(left), 256 + rank, line);
+        snprintf(text, sizeof text, "%s%s", left, right);
+        n_bytes += spelling_bytes(text);
+        token_add(text, 256 + rank, line);
     }
     printf("};\n\nconst uint32_t gpt2_n_bytes = %u;\n", n_bytes);
     return fclose(file) == 0 && fflush(stdout) == 0 ? 0 : 1;
