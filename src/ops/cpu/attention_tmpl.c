@@ -225,9 +225,10 @@ static void value_block(struct attend *a, int first_key, int n_keys) {
         const int n_all = n_rows == 1 ? 0 : seen(a, i, first_key, n_keys);
         if (n_rows > 1) add_values_four(a, i, value, n_all);
         for (int r = 0; r < n_rows; r++) {
+            const int n_left = seen(a, i + r, first_key, n_keys) - n_all;
+            if (n_left == 0) continue; // and no score to point at
             add_values_one(a, a->out + (i + r) * attention->out_stride, &a->scores[n_all * ATTEND_QUERIES + i + r],
-                           ATTEND_QUERIES, value + n_all * attention->row_stride,
-                           seen(a, i + r, first_key, n_keys) - n_all);
+                           ATTEND_QUERIES, value + n_all * attention->row_stride, n_left);
         }
         i += n_rows;
     }
