@@ -22,13 +22,14 @@ enum {
 static const double default_seconds = 0.3;
 static const int64_t default_read_bytes = (int64_t)512 << 20;
 
-// One measurement: repeats `round`, which returns how much it has done, for the time given.
+// One measurement: what a round does, on how many threads.
 struct work {
-    double (*round)(const struct work *work);
-    int n_threads;
-    struct team *team; // of as many threads; NULL for one
+    team_work_fn *part; // of a round, for each thread; adds what it has done to `amount`
+    struct team *team;
+    bool alone; // on the calling thread
+    _Atomic int64_t amount;
     const struct kernels *kernels;
-    const float *numbers; // to read [n_numbers]
+    float *numbers; // to read [n_numbers]
     size_t n_numbers;
     int n_streams;
     int n_in, n_out; // of the product
@@ -43,81 +44,66 @@ static double seconds_now(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+static void run_round(struct work *work) {
+    work->amount = 0;
+    if (work->alone) {
+        team_run_alone(work->part, work);
+    } else {
+        team_run(work->team, work->part, work);
+    }
+}
+
 // Takes the best round into *rate. A first round warms up; at least one counts.
-static void measure(const struct work *work, double seconds, double *rate) {
-    work->round(work);
+static void measure(struct work *work, double seconds, double *rate) {
+    run_round(work);
     const double begin = seconds_now();
     double end = begin;
     do {
         const double start = end;
-        const double amount = work->round(work);
+        run_round(work);
         end = seconds_now();
+        const double amount = (double)work->amount;
         if (end > start && amount / (end - start) > *rate) *rate = amount / (end - start);
     } while (end - begin < seconds);
 }
 
-static void measure_both(struct work *work, const struct llm_machine *machine, struct team *team, double seconds,
-                         struct llm_machine_rate *rate) {
-    work->n_threads = 1;
-    work->team = NULL;
+static void measure_both(struct work *work, int n_threads, double seconds, struct llm_machine_rate *rate) {
+    work->alone = true;
     measure(work, seconds, &rate->one);
-    if (machine->n_threads == 1) {
+    if (n_threads == 1) {
         rate->all = rate->one;
         return;
     }
-    work->n_threads = machine->n_threads;
-    work->team = team;
+    work->alone = false;
     measure(work, seconds, &rate->all);
-}
-
-// One thread's part of a round, and what the threads make together.
-struct round {
-    const struct work *work;
-    float *fill; // to be written instead of read, or NULL
-    _Atomic int64_t amount;
-    volatile float kept; // a result, so that the compiler may not see that nobody looks at it
-};
-
-static void run_round(const struct work *work, team_work_fn *part, struct round *round) {
-    round->work = work;
-    if (work->team != NULL) {
-        team_run(work->team, part, round);
-    } else {
-        team_run_alone(part, round);
-    }
 }
 
 // ---- Reading --------------------------------------------------------------------------------
 
-// Thread `thread`'s part of the numbers.
+// Where the part of a thread begins, and the one before it ends.
 static size_t part_start(const struct work *work, int thread, int n_threads) {
     return work->n_numbers / READ_FLOATS * (size_t)thread / (size_t)n_threads * READ_FLOATS;
 }
 
-static void read_part(void *memory, int thread, int n_threads) {
-    struct round *round = memory;
-    const struct work *work = round->work;
+static void read_part(void *job, int thread, int n_threads) {
+    struct work *work = job;
     const size_t first = part_start(work, thread, n_threads);
     const size_t end = part_start(work, thread + 1, n_threads);
-    const float sum = work->kernels->read(work->numbers + first, end - first, work->n_streams);
-    if (thread == 0) round->kept = sum;
-}
-
-static double read_round(const struct work *work) {
-    struct round round = {0};
-    run_round(work, read_part, &round);
-    return (double)work->n_numbers * sizeof *work->numbers;
+    volatile float kept = work->kernels->read(work->numbers + first, end - first, work->n_streams);
+    (void)kept; // the compiler may not see that nobody looks at it
+    work->amount += (int64_t)((end - first) * sizeof *work->numbers);
 }
 
 // Each thread writes first what it will read, which on a machine of several memories puts it near.
-static void fill_part(void *memory, int thread, int n_threads) {
-    const struct round *round = memory;
-    const size_t end = part_start(round->work, thread + 1, n_threads);
-    for (size_t i = part_start(round->work, thread, n_threads); i < end; i++) round->fill[i] = (float)(i % 7);
+static void fill_part(void *job, int thread, int n_threads) {
+    const struct work *work = job;
+    float *numbers = work->numbers;
+    const size_t end = part_start(work, thread + 1, n_threads);
+    for (size_t i = part_start(work, thread, n_threads); i < end; i++) numbers[i] = (float)(i % 7);
 }
 
 static bool measure_read(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
-                         struct team *team, struct llm_error *err) {
+                         struct llm_error *err) {
     const size_t unit = READ_FLOATS * sizeof(float);
     if (options->read_bytes < (int64_t)unit * machine->n_threads) {
         return error_set(err, LLM_ERROR_ARGUMENT, "%lld bytes are too few to measure reading them",
@@ -128,13 +114,11 @@ static bool measure_read(struct work *work, const struct llm_machine_options *op
     if (numbers == NULL) return error_memory(err, "memory to read");
     work->numbers = numbers;
     work->n_numbers = n_units * READ_FLOATS;
-    work->round = read_round;
-    struct round filling = {.fill = numbers};
-    work->team = team;
-    run_round(work, fill_part, &filling);
+    team_run(work->team, fill_part, work);
+    work->part = read_part;
     for (int n_streams = 1; n_streams <= 8; n_streams *= 2) {
         work->n_streams = n_streams;
-        measure_both(work, machine, team, options->seconds / 4, &machine->read);
+        measure_both(work, machine->n_threads, options->seconds / 4, &machine->read);
     }
     free(numbers);
     return true;
@@ -142,18 +126,22 @@ static bool measure_read(struct work *work, const struct llm_machine_options *op
 
 // ---- Matrix products ------------------------------------------------------------------------
 
-// With oneDNN's own sharing out, whose number of threads is OpenMP's of the calling thread.
-static double sgemm_round(const struct work *work) {
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(work->n_threads);
-    const dnnl_status_t status = dnnl_sgemm('N', 'N', ROWS, work->n_out, work->n_in, 1, work->x, work->n_in,
-                                            work->weight, work->n_out, 0, work->out, work->n_out);
-    omp_set_num_threads(before);
-    return status == dnnl_success ? 2.0 * ROWS * work->n_in * work->n_out : 0;
+// The rows are shared out; oneDNN is called on one thread, as linear.c does.
+static void sgemm_part(void *job, int thread, int n_threads) {
+    struct work *work = job;
+    const int first = (int)((int64_t)ROWS * thread / n_threads);
+    const int n = (int)((int64_t)ROWS * (thread + 1) / n_threads) - first;
+    const int omp_threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const dnnl_status_t status =
+        dnnl_sgemm('N', 'N', n, work->n_out, work->n_in, 1, work->x + (size_t)first * (size_t)work->n_in, work->n_in,
+                   work->weight, work->n_out, 0, work->out + (size_t)first * (size_t)work->n_out, work->n_out);
+    omp_set_num_threads(omp_threads);
+    if (status == dnnl_success) work->amount += (int64_t)2 * n * work->n_in * work->n_out;
 }
 
 static bool measure_sgemm(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
-                          struct team *team, struct llm_error *err) {
+                          struct llm_error *err) {
     // 124M's: attention's queries, keys and values, and the feed-forward's second.
     static const int shapes[][2] = {{768, 2304}, {3072, 768}};
     const size_t n_x = (size_t)ROWS * 3072;
@@ -163,11 +151,11 @@ static bool measure_sgemm(struct work *work, const struct llm_machine_options *o
     work->x = block;
     work->out = block + n_x;
     work->weight = block + 2 * n_x;
-    work->round = sgemm_round;
+    work->part = sgemm_part;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         work->n_in = shapes[i][0];
         work->n_out = shapes[i][1];
-        measure_both(work, machine, team, options->seconds / 2, &machine->sgemm);
+        measure_both(work, machine->n_threads, options->seconds / 2, &machine->sgemm);
     }
     free(block);
     if (machine->sgemm.one > 0 && machine->sgemm.all > 0) return true;
@@ -176,30 +164,25 @@ static bool measure_sgemm(struct work *work, const struct llm_machine_options *o
 
 // ---- Multiply-adds --------------------------------------------------------------------------
 
-static void multiply_add_part(void *memory, int thread, int n_threads) {
+static void multiply_add_part(void *job, int thread, int n_threads) {
+    (void)thread;
     (void)n_threads;
-    struct round *round = memory;
+    struct work *work = job;
     float sum = 0;
-    round->amount += round->work->kernels->multiply_add(round->work->n_rounds, 0.5F, &sum); // the numbers go towards 1
-    if (thread == 0) round->kept = sum;
+    work->amount += 2 * work->kernels->multiply_add(work->n_rounds, 0.5F, &sum); // the numbers go towards 1
+    volatile float kept = sum;
+    (void)kept;
 }
 
-static double multiply_add_round(const struct work *work) {
-    struct round round = {0};
-    run_round(work, multiply_add_part, &round);
-    return 2.0 * (double)round.amount;
-}
-
-static void measure_levels(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine,
-                           struct team *team) {
-    work->round = multiply_add_round;
+static void measure_levels(struct work *work, const struct llm_machine_options *options, struct llm_machine *machine) {
+    work->part = multiply_add_part;
     work->n_rounds = ROUNDS;
     for (int level = OPS_BASELINE; level < OPS_LEVELS; level++) {
         if (!ops_level_available((enum ops_level)level)) continue;
         struct llm_machine_level *to = &machine->levels[machine->n_levels++];
         to->isa = ops_level_name((enum ops_level)level);
         work->kernels = cpu_kernels((enum ops_level)level);
-        measure_both(work, machine, team, options->seconds / 2, &to->multiply_add);
+        measure_both(work, machine->n_threads, options->seconds / 2, &to->multiply_add);
     }
 }
 
@@ -217,12 +200,10 @@ bool llm_machine_measure(const struct llm_machine_options *options, struct llm_m
     *machine = (struct llm_machine){.n_threads = options->n_threads > 0 ? options->n_threads : threads_available()};
     enum ops_level level = OPS_LEVELS - 1;
     while (!ops_level_available(level)) level--;
-    struct work work = {.kernels = cpu_kernels(level)};
-    struct team *team = team_new(machine->n_threads, err);
-    if (team == NULL) return false;
-    const bool ok =
-        measure_read(&work, options, machine, team, err) && measure_sgemm(&work, options, machine, team, err);
-    if (ok) measure_levels(&work, options, machine, team);
-    team_free(team);
+    struct work work = {.kernels = cpu_kernels(level), .team = team_new(machine->n_threads, err)};
+    if (work.team == NULL) return false;
+    const bool ok = measure_read(&work, options, machine, err) && measure_sgemm(&work, options, machine, err);
+    if (ok) measure_levels(&work, options, machine);
+    team_free(work.team);
     return ok;
 }
