@@ -39,7 +39,8 @@ static int read_character(EditLine *edit, wchar_t *character) {
     for (;;) {
         char byte;
         const ssize_t n = read(STDIN_FILENO, &byte, 1);
-        if (n == 0) return 0;
+        // A Ctrl-D typed ahead, before the terminal was read key by key, arrives as NUL.
+        if (n == 0 || (n == 1 && byte == '\0')) return 0;
         if (n < 0 && errno == EINTR && !command_interrupted()) continue; // the window's size, or back from Ctrl-Z
         if (n < 0) return -1;
         const size_t length = mbrtowc(character, &byte, 1, &state);

@@ -324,6 +324,12 @@ def test_ctrl_d_ends_the_conversation(terminal, bundled):
     assert person.wait() == 0
 
 
+def test_ctrl_d_typed_ahead_ends_the_conversation_too(terminal, bundled):
+    person = generate_at(terminal, bundled)
+    person.send(b"\x04")  # the terminal is not yet read key by key
+    assert person.wait() == 0
+
+
 def test_line_editing_and_history(terminal, bundled):
     person = generate_at(terminal, bundled, "-n", "3")
     person.expect(QUESTION)
