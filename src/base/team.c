@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -20,20 +21,20 @@ enum {
 };
 
 // A number that threads wait for, on a cache line of its own.
-struct signal {
+struct flag {
     _Alignas(64) atomic_uint value;
     atomic_int n_sleeping;
 };
 
 struct team {
-    struct signal round;
-    struct signal n_working; // workers that have not finished this round
-    pthread_mutex_t busy;    // held by the thread whose job it is
-    pthread_t *workers;      // [n_threads - 1]
-    struct worker *places;   // [n_threads - 1]
-    int n_threads;           // wanted, the caller included
-    int n_started;           // workers that run
-    bool started;            // the first job has started what could be started
+    struct flag round;
+    struct flag n_working; // workers that have not finished this round
+    pthread_mutex_t busy;  // held by the thread whose job it is
+    pthread_t *workers;    // [n_threads - 1]
+    struct worker *places; // [n_threads - 1]
+    int n_threads;         // wanted, the caller included
+    int n_started;         // workers that run
+    bool started;          // the first job has started what could be started
     bool ended;
     team_work_fn *work;
     void *job;
@@ -51,28 +52,28 @@ static void relax(void) {
 #endif
 }
 
-// Waits until the signal's value is no longer `old`, and returns it.
-static unsigned signal_wait(struct signal *signal, unsigned old) {
+// Waits until the flag's value is no longer `old`, and returns it.
+static unsigned flag_wait(struct flag *flag, unsigned old) {
     for (int i = 0; i < SPINS; i++) {
-        const unsigned value = atomic_load_explicit(&signal->value, memory_order_acquire);
+        const unsigned value = atomic_load_explicit(&flag->value, memory_order_acquire);
         if (value != old) return value;
         relax();
     }
-    atomic_fetch_add(&signal->n_sleeping, 1);
-    unsigned value = atomic_load(&signal->value);
+    atomic_fetch_add(&flag->n_sleeping, 1);
+    unsigned value = atomic_load(&flag->value);
     while (value == old) {
         // Returns at once when the value has changed meanwhile.
-        syscall(SYS_futex, &signal->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
-        value = atomic_load(&signal->value);
+        syscall(SYS_futex, &flag->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+        value = atomic_load(&flag->value);
     }
-    atomic_fetch_sub(&signal->n_sleeping, 1);
+    atomic_fetch_sub(&flag->n_sleeping, 1);
     return value;
 }
 
 // To be called after the value was changed.
-static void signal_wake(struct signal *signal) {
-    if (atomic_load(&signal->n_sleeping) > 0) {
-        syscall(SYS_futex, &signal->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+static void flag_wake(struct flag *flag) {
+    if (atomic_load(&flag->n_sleeping) > 0) {
+        syscall(SYS_futex, &flag->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     }
 }
 
@@ -80,10 +81,10 @@ static void *worker_main(void *memory) {
     const struct worker *worker = memory;
     struct team *team = worker->team;
     for (unsigned round = worker->first_round;;) {
-        round = signal_wait(&team->round, round);
+        round = flag_wait(&team->round, round);
         if (team->ended) return NULL;
         team->work(team->job, worker->thread, team->n_started + 1);
-        if (atomic_fetch_sub(&team->n_working.value, 1) == 1) signal_wake(&team->n_working);
+        if (atomic_fetch_sub(&team->n_working.value, 1) == 1) flag_wake(&team->n_working);
     }
 }
 
@@ -108,8 +109,16 @@ struct team *team_new(int n_threads, struct llm_error *err) {
     return team;
 }
 
-// Starts the workers. Fewer than wanted is no error: the job is then shared among fewer.
+// Starts the workers. Fewer than wanted is no error: the job is then shared among fewer. Signals are the
+// host's, so the workers leave them to its threads, but for those of a thread's own making (a fault in a mapping).
 static void team_start(struct team *team) {
+    sigset_t others, before;
+    sigfillset(&others);
+    sigdelset(&others, SIGBUS);
+    sigdelset(&others, SIGSEGV);
+    sigdelset(&others, SIGFPE);
+    sigdelset(&others, SIGILL);
+    pthread_sigmask(SIG_BLOCK, &others, &before);
     team->started = true;
     while (team->n_started < team->n_threads - 1) {
         struct worker *place = &team->places[team->n_started];
@@ -117,11 +126,12 @@ static void team_start(struct team *team) {
         if (pthread_create(&team->workers[team->n_started], NULL, worker_main, place) != 0) break;
         team->n_started++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void team_begin_round(struct team *team) {
     atomic_fetch_add(&team->round.value, 1);
-    signal_wake(&team->round);
+    flag_wake(&team->round);
 }
 
 void team_run_alone(team_work_fn *work, void *job) {
@@ -140,7 +150,7 @@ void team_run(struct team *team, team_work_fn *work, void *job) {
     team_begin_round(team);
     work(job, 0, team->n_started + 1);
     for (unsigned left = atomic_load_explicit(&team->n_working.value, memory_order_acquire); left > 0;) {
-        left = signal_wait(&team->n_working, left);
+        left = flag_wait(&team->n_working, left);
     }
     pthread_mutex_unlock(&team->busy);
 }

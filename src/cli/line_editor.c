@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <histedit.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,8 @@ struct line_editor {
     EditLine *edit;
     History *history;
     char prompt[80];
-    char *line; // the last one, allocated
+    char *line;       // the last one, allocated
+    sigset_t waiting; // the signals blocked while waiting for a key
 };
 
 enum {
@@ -32,16 +35,29 @@ static char *show_prompt(EditLine *edit) {
     return editor->prompt;
 }
 
+// Waits until there is something to read. Ctrl-C is blocked but for this wait (line_editor_read), so that
+// none is lost between looking for one and waiting. false: it came, or the terminal is gone.
+static bool wait_for_input(const struct line_editor *editor) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (!command_interrupted()) {
+        if (ppoll(&input, 1, NULL, &editor->waiting) >= 0) return true;
+        if (errno != EINTR) return false; // EINTR: Ctrl-C, the window's size, or back from Ctrl-Z
+    }
+    return false;
+}
+
 // One character from the terminal: 1, 0 at the end, -1 when interrupted. Bytes that are no UTF-8 are dropped.
 static int read_character(EditLine *edit, wchar_t *character) {
-    (void)edit;
+    struct line_editor *editor = NULL;
+    el_get(edit, EL_CLIENTDATA, (void **)&editor);
     mbstate_t state = {0};
     for (;;) {
+        if (!wait_for_input(editor)) return -1;
         char byte;
         const ssize_t n = read(STDIN_FILENO, &byte, 1);
         // A Ctrl-D typed ahead, before the terminal was read key by key, arrives as NUL.
         if (n == 0 || (n == 1 && byte == '\0')) return 0;
-        if (n < 0 && errno == EINTR && !command_interrupted()) continue; // the window's size, or back from Ctrl-Z
+        if (n < 0 && errno == EINTR) continue;
         if (n < 0) return -1;
         const size_t length = mbrtowc(character, &byte, 1, &state);
         if (length == (size_t)-1) state = (mbstate_t){0};
@@ -89,7 +105,12 @@ void line_editor_close(struct line_editor *editor) {
 enum line_outcome line_editor_read(struct line_editor *editor, const char **line) {
     int size = 0;
     el_resize(editor->edit);
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &editor->waiting);
     const char *typed = el_gets(editor->edit, &size);
+    sigprocmask(SIG_SETMASK, &editor->waiting, NULL);
     if (command_interrupted()) return LINE_INTERRUPTED;
     if (typed == NULL || size <= 0) return LINE_END;
     free(editor->line);
