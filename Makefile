@@ -50,7 +50,7 @@ lint: $(BUILD)/build.ninja ## clang-format, clang-tidy, cppcheck
 	@clang-format --dry-run -Werror $(C_FILES)
 	@git ls-files 'src/*.c' ':!*_tmpl.c' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet --warnings-as-errors='*' 2>/dev/null
 	@cppcheck --project=$(BUILD)/compile_commands.json -j $(JOBS) --quiet --error-exitcode=1 --inline-suppr \
-	    --file-filter='src/*' --enable=warning,performance,portability --std=c17
+	    --file-filter='*src/*' --enable=warning,performance,portability --std=c17
 	@echo "lint: nothing found in $(words $(C_FILES)) files"
 
 format: ## let clang-format rewrite what it would complain about
