@@ -12,7 +12,7 @@
 // - Arrays are row-major; shapes are in brackets. Activations and sums are F32; weights come in the
 //   dtype they are stored in, at any alignment that suits their dtype.
 // - "rows" are the tokens of a packed batch. Outputs overwrite, unless the comment says "adds".
-//   (In backward, to come: parameter gradients add, activation gradients overwrite.)
+//   In backward, gradients of parameters add, gradients of activations overwrite.
 // - Inputs and outputs do not overlap, except where "in place" is said.
 // - Results do not depend on the number of threads, and a row's result does not depend on which other
 //   rows are in the call, up to rounding; for a given shape and level they are the same bits each time.
@@ -61,6 +61,17 @@ struct attention_sequence {
     const float *value; // likewise
     float *out;         // [n_query] rows, out_stride apart
     int n_query, n_key;
+    float *lse;          // [n_head, n_query] receives the log-sum-exp of each row of scaled scores; NULL: not wanted
+    const uint8_t *keep; // [n_head, n_query, n_key] dropout: weights after the softmax that are 0 here become 0, the
+                         // others grow by attention.keep_scale; NULL: no dropout
+};
+
+// Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`.
+struct attention_gradient {
+    const float *dout; // as sequence->out
+    float *dquery;     // as sequence->query
+    float *dkey;       // as sequence->key
+    float *dvalue;     // as sequence->value
 };
 
 struct attention {
@@ -68,10 +79,27 @@ struct attention {
     float scale; // applied to the scores
     int64_t query_stride, out_stride;
     int64_t head_stride, row_stride; // of key and value: a KV cache [n_head, n_ctx, head_size], or fused qkv rows
+    float keep_scale;                // 1 / (1 - dropout); read only where a sequence has `keep`
+};
+
+// One step of AdamW (Loshchilov and Hutter 2019), in the order of PyTorch's torch.optim.AdamW:
+//     w -= lr * weight_decay * w;  m += (g - m) * (1 - beta1);  v = beta2 * v + (1 - beta2) * g * g
+//     w -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon)
+struct adamw {
+    double lr, beta1, beta2, epsilon, weight_decay;
+    int64_t step;     // 1 for the first
+    float grad_scale; // the gradient is multiplied by this first: clipping
+};
+
+// What products are computed with.
+enum ops_compute {
+    OPS_COMPUTE_F32,
+    OPS_COMPUTE_BF16 // operands of large products rounded to BF16, sums in F32
 };
 
 struct ops {
     enum ops_level level;
+    enum ops_compute compute; // F32 unless ops_use_bf16() was called
     int n_threads;
 
     // Memory of the device. put() makes host bytes available to operations and may borrow them when
@@ -109,6 +137,51 @@ struct ops {
     bool (*head_loss)(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
                       int n, struct llm_error *err);
 
+    // ---- Training ----
+
+    // dwte[ids[i]] += dout[i], dwpe[positions[i]] += dout[i]; either may be NULL     dout [n, n_embd]
+    void (*embed_backward)(struct ops *ops, float *dwte, float *dwpe, const float *dout, const int32_t *ids,
+                           const int32_t *positions, int n, int n_embd);
+
+    // dx adds: x is the residual stream, whose gradient is already there. dx, dweight and dbias may be NULL.
+    // Mean and deviation are computed again from x.    dx, dout, x [n, n_embd]
+    void (*layer_norm_backward)(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout,
+                                const float *x, const float *weight, float epsilon, int n, int n_embd);
+
+    // out = activation(x), where the value before it is kept.    x, out [n]; in place allowed
+    void (*activate)(struct ops *ops, float *out, const float *x, enum activation activation, int64_t n);
+    // dx = dout * activation'(x)    dx, dout, x [n]; dx may be dout
+    void (*activation_backward)(struct ops *ops, float *dx, const float *dout, const float *x,
+                                enum activation activation, int64_t n);
+
+    // out = residual + (keep ? x * scale : 0)    x, out, keep [n], residual [n] or NULL; out may be x or residual
+    // Its own backward: dx = keep ? dout * scale : 0.
+    void (*dropout)(struct ops *ops, float *out, const float *x, const uint8_t *keep, float scale,
+                    const float *residual, int64_t n);
+
+    // dx = dout W^T, dweight += x^T dout in the weight's layout, dbias += sum of dout's rows; each may be NULL.
+    // linear->activation is not looked at: dout is the gradient before it.    dx, x [n, n_in], dout [n, n_out]
+    bool (*linear_backward)(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                            const struct linear *linear, int n, struct llm_error *err);
+
+    // After attention() with lse: reads query, key, value, out, lse and keep of each sequence. No [T, T] array.
+    // Sequences do not share keys here.
+    void (*attention_backward)(struct ops *ops, const struct attention *attention,
+                               const struct attention_sequence *sequences, const struct attention_gradient *gradients,
+                               int n_sequences);
+
+    // head_loss() and its gradient at once: with L = sum of scales[i] * loss[i],
+    // dx = dL/dx (overwrites), dweight += dL/dW; either may be NULL.    dx, x [n, n_embd], scales [n]
+    bool (*head_loss_backward)(struct ops *ops, float *loss, float *dx, float *dweight, const float *x,
+                               const struct matrix *weight, const int32_t *targets, const float *scales, int n,
+                               struct llm_error *err);
+
+    // One step on one tensor; the gradient is zeroed in the same pass.    weight, m, v, gradient [n]
+    void (*adamw)(struct ops *ops, float *weight, float *m, float *v, float *gradient, const struct adamw *settings,
+                  int64_t n);
+    // Sum of x[i]^2, in double. NaN or infinite if any x[i] is.
+    double (*sum_of_squares)(struct ops *ops, const float *x, int64_t n);
+
     // Makes room for calls with up to n_rows rows, n_wide columns (the widest of n_inner, 3 n_embd) and
     // weights of up to max_weight elements, so that later calls allocate nothing.
     bool (*reserve)(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
@@ -121,6 +194,10 @@ struct ops {
 // CPU and operating system have. n_threads 0: threads_available(). Asking for a level that the CPU lacks is an error.
 struct ops *ops_new(int level, int n_threads, struct llm_error *err);
 void ops_free(struct ops *ops);
+
+// Large products round their operands to BF16 from now on. An error where the CPU has no instructions for it: there it
+// would only be slower.
+bool ops_use_bf16(struct ops *ops, struct llm_error *err);
 
 const char *ops_level_name(enum ops_level level);
 // -1 for an unknown name.
