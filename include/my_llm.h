@@ -439,6 +439,11 @@ enum llm_initialiser {
     LLM_INIT_BOOK, // PyTorch's defaults for nn.Embedding and nn.Linear, drawn in the order of the book's model
 };
 
+enum llm_split {
+    LLM_SPLIT_DOCUMENTS,  // whole documents are held back, taken from everywhere; each is followed by <|endoftext|>
+    LLM_SPLIT_CHARACTERS, // the last part of the text is held back, as in the book
+};
+
 struct llm_pretrain_options {
     struct llm_train_options train;
     const char *init;      // model to go on from, as in llm_engine_open; NULL: random weights (NULL)
@@ -451,6 +456,8 @@ struct llm_pretrain_options {
     bool untied_head;      // random weights: an output head of its own (false)
     bool no_qkv_bias;      // the biases of query, key and value stay 0 (false)
     double val_split;      // share of the text that is held back for validation (0.1)
+    int split;             // enum llm_split; too few documents are split by characters (documents)
+    const char *cache;     // directory for the texts as ids, made when missing; NULL: DIR/tokens (NULL)
     const char *prompt;    // begins the sample of each epoch ("Every effort moves you")
     int sample_tokens;     // of the sample, greedy; 0: no sample (50)
 };

@@ -99,10 +99,11 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
         .max_tokens = (int)max_tokens,
         .max_rows = (int)max_tokens,
         .max_sequences = options->batch_size,
+        .max_length = trainer->task->max_tokens,
         .recompute = options->recompute,
-        .dropout_embedding = (float)options->dropout,
-        .dropout_attention = (float)options->dropout,
-        .dropout_residual = (float)options->dropout,
+        .dropout_embedding = options->dropout,
+        .dropout_attention = options->dropout,
+        .dropout_residual = options->dropout,
     };
     trainer->plan.recompute = options->recompute;
     return count_steps(trainer, err) && plan_memory(trainer, err);
