@@ -4,7 +4,9 @@
 //     prompt      products of a layer against oneDNN's own threaded sgemm
 //     attention   attention of a layer against its products, at T = 1024 and a full KV cache
 //
-//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16] [threads]
+//     backward    the products of a training step against sgemm (backward.c)
+//
+//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16|backward] [threads]
 //
 // Each figure is the best of several rounds, the things compared taking turns. Weights are random.
 #include <omp.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/backward.h"
 #include "ops/ops.h"
 
 enum {
@@ -181,8 +184,16 @@ static void prompt(struct bench *b) {
 }
 
 static void attention(struct bench *b, int n_query) {
-    const struct attention attention = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, 64, (int64_t)3 * N_EMBD};
-    const struct attention cached = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, (int64_t)64 * N_CTX, 64};
+    const struct attention attention = {.n_head = N_HEAD,
+                                        .head_size = 64,
+                                        .scale = 0.125F,
+                                        .query_stride = (int64_t)3 * N_EMBD,
+                                        .out_stride = N_EMBD,
+                                        .head_stride = 64,
+                                        .row_stride = (int64_t)3 * N_EMBD};
+    struct attention cached = attention;
+    cached.head_stride = (int64_t)64 * N_CTX;
+    cached.row_stride = 64;
     float *cache = floats((size_t)2 * N_LAYER * N_CTX * N_EMBD);
     double best = 0;
     double best_products = 0;
@@ -190,9 +201,18 @@ static void attention(struct bench *b, int n_query) {
         double start = now();
         for (int l = 0; l < N_LAYER; l++) {
             const float *key = cache + (size_t)2 * (size_t)l * N_CTX * N_EMBD;
-            const struct attention_sequence prompt_rows = {b->qkv, b->qkv + N_EMBD, b->qkv + 2 * N_EMBD,
-                                                           b->y,   N_CTX,           N_CTX};
-            const struct attention_sequence token = {b->qkv, key, key + (size_t)N_CTX * N_EMBD, b->y, 1, N_CTX};
+            const struct attention_sequence prompt_rows = {.query = b->qkv,
+                                                           .key = b->qkv + N_EMBD,
+                                                           .value = b->qkv + 2 * N_EMBD,
+                                                           .out = b->y,
+                                                           .n_query = N_CTX,
+                                                           .n_key = N_CTX};
+            const struct attention_sequence token = {.query = b->qkv,
+                                                     .key = key,
+                                                     .value = key + (size_t)N_CTX * N_EMBD,
+                                                     .out = b->y,
+                                                     .n_query = 1,
+                                                     .n_key = N_CTX};
             b->ops->attention(b->ops, n_query == 1 ? &cached : &attention, n_query == 1 ? &token : &prompt_rows, 1);
         }
         least(&best, start);
@@ -218,6 +238,18 @@ int main(int argc, char **argv) {
     static const char *const dtypes[] = {"f32", "f16", "bf16"};
     struct bench b = {0};
     enum dtype dtype = DTYPE_F32;
+    if (argc > 1 && strcmp(argv[1], "backward") == 0) {
+        struct llm_error err = {0};
+        struct ops *ops = ops_new(-1, argc > 2 ? atoi(argv[2]) : 0, &err);
+        if (ops == NULL) {
+            fprintf(stderr, "bench-ops: %s\n", err.text);
+            return 1;
+        }
+        printf("%s, %d threads\n", ops_level_name(ops->level), ops->n_threads);
+        bench_backward(ops);
+        ops_free(ops);
+        return 0;
+    }
     for (int i = 0; argc > 1 && i < 3; i++) {
         if (strcmp(argv[1], dtypes[i]) == 0) dtype = (enum dtype)i;
     }

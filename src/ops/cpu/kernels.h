@@ -61,6 +61,15 @@ struct kernels {
     // A row starts with largest = -INFINITY, sum = 0.
     void (*log_sum_exp)(float *largest, float *sum, const float *logits, int n);
 
+    // sums[c] += the sum over n rows of x, `stride` apart, for `width` columns.
+    void (*add_rows)(float *sums, const float *x, int64_t stride, int n, int width);
+
+    // row[i] = exp(row[i] - largest of the row), and their sum; returns the largest. A NaN makes the sum NaN.
+    float (*exponentials)(float *row, int n, float *sum);
+
+    // to[i] = from[i] * factor; to may be from.
+    void (*scale)(float *to, const float *from, float factor, int n);
+
     // For measuring the machine. Reads numbers [n], n a multiple of READ_FLOATS, as so many sequential streams side by
     // side (1, 2, 4 or 8); the result depends on all of them.
     float (*read)(const float *from, size_t n, int n_streams);
