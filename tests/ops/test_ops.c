@@ -9,6 +9,7 @@
 #include "case_rows.c"
 
 #define LANES 16
+#include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
