@@ -7,7 +7,7 @@
 // that ever exists. With the log-sum-exp kept from the forward pass a row of P needs no other block of it. dK and dV
 // gather in the output rows, dQ does so too, block after block of keys.
 //
-// Pairs that the mask forbids have weight zero here; tiles in which there are no others are left out.
+// What the mask forbids is left out, not multiplied by zero: a NaN stays with the queries and keys it belongs to.
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/tiles.h"
 #include "ops/cpu/vector.h"
@@ -33,7 +33,7 @@ struct backward {
     _Alignas(64) uint8_t kept[ATTEND_KEYS * ATTEND_QUERIES];  // [keys, queries]
 };
 
-static float dot(const float *a, const float *b, int n) {
+static float dot_row(const float *a, const float *b, int n) {
     vf sum = {0};
     int i = 0;
     for (; i + LANES <= n; i += LANES) sum += vf_load(a + i) * vf_load(b + i);
@@ -57,12 +57,10 @@ static void take_queries(struct backward *b, int depth, int n_depth) {
 INLINE void slopes_as(struct backward *b, int n_keys, int reach, bool dropout) {
     const vf scale = vf_splat(b->attention->scale);
     for (int t = 0; t < n_keys; t++) {
-        const int begin = tile_begin(t, n_keys); // a tile's rows are read together from its first lane on
-        for (int i = clamp(begin - reach, 0, b->n) / LANES * LANES; i < b->n; i += LANES) {
+        for (int i = clamp(t - reach, 0, b->n) / LANES * LANES; i < b->n; i += LANES) {
             float *weight = &b->weights[t * ATTEND_QUERIES + i];
             float *slope = &b->slopes[t * ATTEND_QUERIES + i];
-            vf p = vf_exp(vf_load(weight) * scale - vf_load(&b->lse[i]));
-            if (t > reach + i) p = vf_select(vi_splat(t - reach - i - 1) < vi_lane_numbers(), p, vf_splat(0));
+            const vf p = vf_exp(vf_load(weight) * scale - vf_load(&b->lse[i]));
             vf dp = vf_load(slope);
             vf kept = p;
             if (dropout) {
@@ -76,35 +74,14 @@ INLINE void slopes_as(struct backward *b, int n_keys, int reach, bool dropout) {
     }
 }
 
-// dvalue and dkey of n_rows keys from t on: sums over the queries that see key t.
-INLINE void add_key_gradients(struct backward *b, int n_rows, int first_key, int t, int reach, int depth, int n_depth) {
-    const int64_t stride = b->attention->row_stride;
-    const int64_t at = (first_key + t) * stride + depth;
-    const int i = clamp(t - reach, 0, b->n);
-    sum_rows(n_rows, b->dvalue + at, stride, &b->weights[t * ATTEND_QUERIES + i], 1, ATTEND_QUERIES,
-             b->dout_rows + i * DEPTH, DEPTH, b->n - i, 0, n_depth);
-    sum_rows(n_rows, b->dkey + at, stride, &b->slopes[t * ATTEND_QUERIES + i], 1, ATTEND_QUERIES,
-             b->query_rows + i * DEPTH, DEPTH, b->n - i, 0, n_depth);
-}
-
-// dquery of n_rows queries from i on: sums over the keys that the last of them sees.
-INLINE void add_query_gradients(struct backward *b, int n_rows, int i, int n_keys, int reach, int depth, int n_depth) {
-    const int64_t stride = b->attention->query_stride;
-    sum_rows(n_rows, b->dquery + i * stride + depth, stride, &b->slopes[i], ATTEND_QUERIES, 1, b->key_rows, DEPTH,
-             clamp(reach + i + n_rows, 0, n_keys), 0, n_depth);
-}
-
 static void add_gradients(struct backward *b, int first_key, int n_keys, int reach, int depth, int n_depth) {
     const int64_t stride = b->attention->row_stride;
-    pack_rows(b->key_rows, b->key + first_key * stride + depth, stride, n_keys, n_depth);
-    int t = 0;
-    for (; t + TILE_ROWS <= n_keys; t += TILE_ROWS) {
-        add_key_gradients(b, TILE_ROWS, first_key, t, reach, depth, n_depth);
-    }
-    for (; t < n_keys; t++) add_key_gradients(b, 1, first_key, t, reach, depth, n_depth);
-    int i = 0;
-    for (; i + TILE_ROWS <= b->n; i += TILE_ROWS) add_query_gradients(b, TILE_ROWS, i, n_keys, reach, depth, n_depth);
-    for (; i < b->n; i++) add_query_gradients(b, 1, i, n_keys, reach, depth, n_depth);
+    const int64_t query_stride = b->attention->query_stride;
+    const int64_t at = first_key * stride + depth;
+    pack_rows(b->key_rows, b->key + at, stride, n_keys, n_depth);
+    sum_over_queries(b->dvalue + at, stride, n_keys, b->weights, b->dout_rows, b->n, reach, n_depth);
+    sum_over_queries(b->dkey + at, stride, n_keys, b->slopes, b->query_rows, b->n, reach, n_depth);
+    sum_over_keys(b->dquery + depth, query_stride, b->n, b->slopes, b->key_rows, n_keys, reach, n_depth);
 }
 
 // All that a block of keys has to do with the block of queries. Heads of more than DEPTH elements are taken in pieces,
@@ -166,7 +143,7 @@ static void attend_backward(const struct attention *attention, const struct atte
         for (int i = 0; i < ATTEND_QUERIES; i++) {
             b.lse[i] = i < b.n ? sequence->lse[row + i] : 0;
             const int64_t at = i * attention->out_stride;
-            b.delta[i] = i < b.n ? dot(b.dout + at, out + at, attention->head_size) : 0;
+            b.delta[i] = i < b.n ? dot_row(b.dout + at, out + at, attention->head_size) : 0;
         }
         zero_rows(b.dquery, attention->query_stride, b.n, attention->head_size);
         const int n_seen = b.position + b.n;

@@ -94,35 +94,6 @@ static void scale_row(float *row, float factor, int n) {
     for (int d = 0; d < n; d++) row[d] *= factor;
 }
 
-// Adds the weighted values of n_keys keys, elements depth .. depth + n_depth - 1, to the output rows. A tile of rows
-// takes the keys that all of them see together, and then those of the diagonal, one more a row.
-static void add_values(struct attend *a, int first_key, int n_keys, int depth, int n_depth) {
-    const int64_t stride = a->attention->out_stride;
-    float *out = a->out + depth;
-    pack_rows(a->values, a->value + first_key * a->attention->row_stride + depth, a->attention->row_stride, n_keys,
-              n_depth);
-    int i = 0;
-    for (; i + TILE_ROWS <= a->n && a->position + i + 1 - first_key < 0;) i++; // sees none of these keys
-    i -= i % TILE_ROWS;
-    for (; i + TILE_ROWS <= a->n; i += TILE_ROWS) {
-        const int n_all = seen(a, i, first_key, n_keys);
-        const int n_more = seen(a, i + TILE_ROWS - 1, first_key, n_keys) - n_all;
-        if (a->position + i + 1 >= first_key) {
-            sum_rows(TILE_ROWS, out + i * stride, stride, &a->scores[i], ATTEND_QUERIES, 1, a->values, DEPTH, n_all,
-                     n_more, n_depth);
-            continue;
-        }
-        for (int r = i; r < i + TILE_ROWS; r++) {
-            sum_rows(1, out + r * stride, stride, &a->scores[r], ATTEND_QUERIES, 1, a->values, DEPTH,
-                     seen(a, r, first_key, n_keys), 0, n_depth);
-        }
-    }
-    for (; i < a->n; i++) {
-        sum_rows(1, out + i * stride, stride, &a->scores[i], ATTEND_QUERIES, 1, a->values, DEPTH,
-                 seen(a, i, first_key, n_keys), 0, n_depth);
-    }
-}
-
 static void value_block(struct attend *a, int first_key, int n_keys) {
     const struct attention *attention = a->attention;
     for (int i = 0; i < a->n; i++) {
@@ -130,9 +101,12 @@ static void value_block(struct attend *a, int first_key, int n_keys) {
             scale_row(a->out + i * attention->out_stride, a->correction[i], attention->head_size);
         }
     }
+    const int64_t stride = attention->row_stride;
     for (int depth = 0; depth < attention->head_size; depth += DEPTH) {
-        const int rest = attention->head_size - depth;
-        add_values(a, first_key, n_keys, depth, rest < DEPTH ? rest : DEPTH);
+        const int n_depth = attention->head_size - depth < DEPTH ? attention->head_size - depth : DEPTH;
+        pack_rows(a->values, a->value + first_key * stride + depth, stride, n_keys, n_depth);
+        sum_over_keys(a->out + depth, attention->out_stride, a->n, a->scores, a->values, n_keys,
+                      a->position - first_key, n_depth);
     }
 }
 

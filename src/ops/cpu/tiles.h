@@ -144,12 +144,6 @@ INLINE void dot_vectors(int n_rows, int n_vectors, float *scores, const float *r
     }
 }
 
-// Rows are taken TILE_ROWS at a time, what is left one by one: the first row of those that go with row t.
-INLINE int tile_begin(int t, int n_rows) {
-    const int begin = t - t % TILE_ROWS;
-    return begin + TILE_ROWS <= n_rows ? begin : t;
-}
-
 // scores[t][i] (+)= row[t] . packed[.][i] for n_rows rows (keys) and n_lanes lanes (queries). Lane i sees the rows
 // t <= reach + i; vectors of lanes none of which sees any of a tile's rows are left out.
 static void dot_block(float *scores, const float *row, int64_t stride, int n_rows, const float *packed, int n_lanes,
@@ -226,6 +220,46 @@ INLINE void sum_rows(int n_rows, float *out, int64_t out_stride, const float *we
     }
     if (c < n_columns) {
         sum_tile(n_rows, 1, n_columns - c, out + c, out_stride, weight, step, next, row + c, stride, n, n_more);
+    }
+}
+
+// out[i][c] += sum over the keys t that query i sees of weight[t][i] * row[t][c], for n queries. Query i sees the keys
+// t <= reach + i of n_keys. A tile of queries takes the keys that all of them see together, then those of the diagonal,
+// one more a query: a key that is not seen is left out, as zero times NaN is not zero.
+static void sum_over_keys(float *out, int64_t out_stride, int n, const float *weight, const float *row, int n_keys,
+                          int reach, int n_columns) {
+    for (int i = 0; i < n;) {
+        const int n_seen = clamp(reach + i + 1, 0, n_keys);
+        float *to = out + i * out_stride;
+        if (i + TILE_ROWS <= n && reach + i + 1 >= 0) {
+            const int n_more = clamp(n_keys - n_seen, 0, TILE_ROWS - 1);
+            sum_rows(TILE_ROWS, to, out_stride, weight + i, ATTEND_QUERIES, 1, row, DEPTH, n_seen, n_more, n_columns);
+            i += TILE_ROWS;
+        } else {
+            sum_rows(1, to, 0, weight + i, ATTEND_QUERIES, 1, row, DEPTH, n_seen, 0, n_columns);
+            i++;
+        }
+    }
+}
+
+// out[t][c] += sum over the queries i that see key t of weight[t][i] * row[i][c], for n_keys keys, of which the last
+// query sees all. From the last query backwards, so that the diagonal comes last, as above.
+static void sum_over_queries(float *out, int64_t out_stride, int n_keys, const float *weight, const float *row, int n,
+                             int reach, int n_columns) {
+    const float *last_row = row + (n - 1) * DEPTH;
+    for (int t = 0; t < n_keys;) {
+        const int n_rows = t + TILE_ROWS <= n_keys ? TILE_ROWS : 1;
+        const int last = t + n_rows - 1;
+        const int n_all = n - clamp(last - reach, 0, n); // see the last key, and so all of them
+        const float *from = weight + last * ATTEND_QUERIES + n - 1;
+        float *to = out + last * out_stride;
+        if (n_rows == TILE_ROWS) {
+            const int n_more = clamp(last - reach, 0, TILE_ROWS - 1);
+            sum_rows(TILE_ROWS, to, -out_stride, from, -1, -ATTEND_QUERIES, last_row, -DEPTH, n_all, n_more, n_columns);
+        } else {
+            sum_rows(1, to, 0, from, -1, 0, last_row, -DEPTH, n_all, 0, n_columns);
+        }
+        t += n_rows;
     }
 }
 
