@@ -30,8 +30,9 @@ enum {
     PRODUCT_ROWS = 16,
     // Columns are shared out in multiples of this, so that where a part ends changes no result.
     PRODUCT_COLUMNS = 16,
-    // Queries that kernels->attend takes at once.
-    ATTEND_QUERIES = 96,
+    // Queries that kernels->attend takes at once, and keys in a block.
+    ATTEND_QUERIES = 64,
+    ATTEND_KEYS = 64,
     // kernels->read: a whole number of lines in each of 8 streams.
     READ_FLOATS = 1024,
 };
@@ -56,6 +57,10 @@ struct kernels {
     // Queries first .. first + n - 1 of one head of one sequence, n <= ATTEND_QUERIES.
     void (*attend)(const struct attention *attention, const struct attention_sequence *sequence, int head, int first,
                    int n);
+
+    // The gradients of one head of one sequence.
+    void (*attend_backward)(const struct attention *attention, const struct attention_sequence *sequence,
+                            const struct attention_gradient *gradient, int head);
 
     // Takes n more logits into a running log-sum-exp: the largest so far, and the sum of exp(logit - largest).
     // A row starts with largest = -INFINITY, sum = 0.
