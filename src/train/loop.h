@@ -72,8 +72,9 @@ bool train_gradients(struct trainer *trainer, const int64_t *examples, struct ra
 // The next step of the epoch: gradients, clipping, update. Refuses a loss or gradient that is not finite, and leaves
 // the weights as they were then.
 bool train_step(struct trainer *trainer, struct step_report *report, struct llm_error *err);
-// Mean loss of both sides; draws from `random` as two passes over PyTorch's loaders do.
-bool train_evaluate(struct trainer *trainer, struct random *random, double *train_loss, double *val_loss,
+// Mean loss of both sides, of `most` batches each (0: all); draws from `random` as two passes over PyTorch's loaders
+// do.
+bool train_evaluate(struct trainer *trainer, int most, struct random *random, double *train_loss, double *val_loss,
                     struct llm_error *err);
 
 // ---- report.c: run.json ----------------------------------------------------------------------

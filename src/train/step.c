@@ -116,7 +116,7 @@ bool train_step(struct trainer *trainer, struct step_report *report, struct llm_
 
 // Mean loss of a side: batches of batch_size in the order of a pass over a loader, the last one as large as it is.
 // NaN without examples.
-static bool evaluate_side(struct trainer *trainer, enum train_side side, struct random *random, double *mean,
+static bool evaluate_side(struct trainer *trainer, enum train_side side, int most, struct random *random, double *mean,
                           struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
     const bool learn = side == TRAIN_LEARN;
@@ -127,7 +127,7 @@ static bool evaluate_side(struct trainer *trainer, enum train_side side, struct 
     random_loader_order(random, trainer->eval_order, (size_t)n, learn);
     int64_t n_batches = learn ? n / size : (n + size - 1) / size; // training drops what does not fill a batch
     if (n_batches == 0) n_batches = 1;
-    if (options->eval_iter > 0 && options->eval_iter < n_batches) n_batches = options->eval_iter;
+    if (most > 0 && most < n_batches) n_batches = most;
     double sum = 0;
     for (int64_t i = 0; i < n_batches; i++) {
         struct packed *packed = &trainer->batches[0];
@@ -142,8 +142,8 @@ static bool evaluate_side(struct trainer *trainer, enum train_side side, struct 
     return true;
 }
 
-bool train_evaluate(struct trainer *trainer, struct random *random, double *train_loss, double *val_loss,
+bool train_evaluate(struct trainer *trainer, int most, struct random *random, double *train_loss, double *val_loss,
                     struct llm_error *err) {
-    return evaluate_side(trainer, TRAIN_LEARN, random, train_loss, err) &&
-           evaluate_side(trainer, TRAIN_VALIDATE, random, val_loss, err);
+    return evaluate_side(trainer, TRAIN_LEARN, most, random, train_loss, err) &&
+           evaluate_side(trainer, TRAIN_VALIDATE, most, random, val_loss, err);
 }

@@ -16,6 +16,10 @@
 #include "train/loop.h"
 #include "train/settings.h"
 
+enum {
+    UNTRAINED_BATCHES = 20 // of the evaluation before the first step, at least: all there are in the book's runs
+};
+
 // ---- Telling ---------------------------------------------------------------------------------
 
 // Of the present sitting, a share of which is done, how long the rest will take.
@@ -70,7 +74,7 @@ static bool save_checkpoint(struct trainer *trainer, struct llm_error *err) {
 static bool save_model(struct trainer *trainer, const char *name, struct llm_error *err) {
     char *path = path_join(trainer->out, name);
     if (path == NULL) return error_memory(err, "path");
-    const bool ok = model_save(trainer->engine, path, true, err);
+    const bool ok = model_save(trainer->engine, path, DTYPE_F32, true, err);
     free(path);
     return ok;
 }
@@ -80,7 +84,9 @@ static bool save_model(struct trainer *trainer, const char *name, struct llm_err
 // After the step that was just done.
 static bool evaluate(struct trainer *trainer, const struct step_report *report, struct llm_error *err) {
     struct train_state *state = &trainer->state;
-    if (!train_evaluate(trainer, &state->random, &state->train_loss, &state->val_loss, err)) return false;
+    if (!train_evaluate(trainer, trainer->options->eval_iter, &state->random, &state->train_loss, &state->val_loss,
+                        err))
+        return false;
     state->evaluated = state->step - 1;
     const struct train_log_row row = {
         .step = state->step - 1,
@@ -106,7 +112,9 @@ static bool evaluate(struct trainer *trainer, const struct step_report *report, 
 static bool evaluate_untrained(struct trainer *trainer, struct llm_error *err) {
     struct train_state *state = &trainer->state;
     struct random copy = state->random;
-    if (!train_evaluate(trainer, &copy, &state->train_loss, &state->val_loss, err)) return false;
+    const int eval_iter = trainer->options->eval_iter;
+    const int most = eval_iter > 0 && eval_iter < UNTRAINED_BATCHES ? UNTRAINED_BATCHES : eval_iter;
+    if (!train_evaluate(trainer, most, &copy, &state->train_loss, &state->val_loss, err)) return false;
     emit(trainer, LLM_TRAIN_EVALUATION, NULL, NULL, 0);
     return true;
 }
