@@ -15,6 +15,7 @@
 
 #define LANES 16
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"

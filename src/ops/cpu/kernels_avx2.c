@@ -5,6 +5,7 @@
 
 // NOLINTBEGIN(bugprone-suspicious-include): compiling the templates here is what this file is for
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"
