@@ -80,13 +80,13 @@ static void dropout(float *out, const float *x, const uint8_t *keep, float scale
     vf_store_part(out + i, residual != NULL ? vf_load_part(residual + i, rest) + y : y, rest);
 }
 
-// LANES weights: ref_adamw() has the lines one by one.
+// LANES weights: ref_adamw() has the lines one by one, with the same roundings.
 INLINE vf adamw_step(vf w, vf *m, vf *v, vf gradient, const struct adamw_factors *f) {
-    const vf g = gradient * vf_splat(f->grad_scale);
-    *m = *m + vf_splat(f->rate1) * (g - *m);
-    *v = *v * vf_splat(f->beta2) + vf_splat(f->rate2) * g * g;
+    const vf g = vf_product(gradient, vf_splat(f->grad_scale));
+    *m = vf_fma(vf_splat(f->rate1), g - *m, *m);
+    *v = vf_fma(vf_splat(f->rate2) * g, g, *v * vf_splat(f->beta2));
     const vf denominator = vf_sqrt(*v) / vf_splat(f->deviation) + vf_splat(f->epsilon);
-    return w * vf_splat(f->decay) - vf_splat(f->step_size) * *m / denominator;
+    return vf_product(w, vf_splat(f->decay)) - vf_splat(f->step_size) * *m / denominator;
 }
 
 static void adamw(float *weight, float *m, float *v, float *gradient, const struct adamw_factors *factors, int64_t n) {

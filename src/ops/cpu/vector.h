@@ -114,6 +114,22 @@ INLINE vf vf_min(vf a, vf b) {
 #endif
 }
 
+// a * b + c, one rounding where the level has FMA: for saying which product is the fused one.
+INLINE vf vf_fma(vf a, vf b, vf c) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif LANES == 8 && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+// a * b with a rounding of its own, which the compiler does not fuse with what is added next.
+INLINE vf vf_product(vf a, vf b) {
+    return vf_fma(a, b, vf_splat(-0.0f));
+}
+
 INLINE vf vf_sqrt(vf x) {
 #if LANES == 16 && defined(__AVX512F__)
     return (vf)_mm512_sqrt_ps((__m512)x);

@@ -29,8 +29,8 @@ void ref_adamw(struct ops *ops, float *weight, float *m, float *v, float *gradie
     for (int64_t i = 0; i < n; i++) {
         const float g = gradient[i] * f.grad_scale;
         weight[i] = weight[i] * f.decay;
-        m[i] = m[i] + f.rate1 * (g - m[i]);
-        v[i] = v[i] * f.beta2 + f.rate2 * g * g;
+        m[i] = fmaf(f.rate1, g - m[i], m[i]);
+        v[i] = fmaf(f.rate2 * g, g, v[i] * f.beta2);
         const float denominator = sqrtf(v[i]) / f.deviation + f.epsilon;
         weight[i] = weight[i] - f.step_size * m[i] / denominator;
         gradient[i] = 0;
