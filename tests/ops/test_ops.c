@@ -16,6 +16,7 @@
 #define LANES 16
 #include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
