@@ -25,7 +25,7 @@ static bool field_check(const struct csv *csv, struct llm_error *err) {
 static bool end_field(struct csv *csv, struct llm_error *err) {
     const char *text = csv->field.bytes == NULL ? "" : csv->field.bytes;
     if (!field_check(csv, err) ||
-        !records_add(csv->records, csv->column, text, csv->field.size, true, csv->begin, err)) {
+        !records_add(csv->records, csv->column, text, csv->field.size, CELL_STRING, csv->begin, err)) {
         return false;
     }
     strbuf_clear(&csv->field);

@@ -48,8 +48,8 @@ static void *grow(void *items, size_t n, size_t more, size_t size, size_t *capac
     return grown;
 }
 
-bool records_add(struct records *records, int column, const char *text, size_t size, bool is_text, int64_t number,
-                 struct llm_error *err) {
+bool records_add(struct records *records, int column, const char *text, size_t size, enum cell_type type,
+                 int64_t number, struct llm_error *err) {
     if (column >= RECORDS_MAX_COLUMNS) {
         return records_fail(records, number, err, "has more than %d columns", RECORDS_MAX_COLUMNS);
     }
@@ -68,7 +68,7 @@ bool records_add(struct records *records, int column, const char *text, size_t s
     records->cells = cells;
     memcpy(bytes + records->n_bytes, text, size);
     bytes[records->n_bytes + size] = '\0';
-    cells[records->n_cells++] = (struct cell){records->n_bytes, size, column, is_text};
+    cells[records->n_cells++] = (struct cell){records->n_bytes, size, column, type};
     records->n_bytes += size + 1;
     return true;
 }

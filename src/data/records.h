@@ -14,10 +14,16 @@ enum {
     RECORDS_MAX_COLUMNS = 4096,
 };
 
+enum cell_type {
+    CELL_STRING, // what CSV has, and strings of JSON
+    CELL_SCALAR, // a number or a truth value of JSON, as its text
+    CELL_OTHER,  // a list or an object of JSON: its text is "a list" or "an object"
+};
+
 struct cell {
     size_t at, size; // in `bytes`; followed there by a NUL
     int column;
-    bool is_text; // false: a list or an object of JSON, shown as such
+    enum cell_type type;
 };
 
 struct record {
@@ -65,8 +71,8 @@ bool records_fail(const struct records *records, int64_t number, struct llm_erro
 // ---- For the readers ------------------------------------------------------------------------
 
 // Adds a cell to the record being filled; `number` is for the sentence of a failure.
-bool records_add(struct records *records, int column, const char *text, size_t size, bool is_text, int64_t number,
-                 struct llm_error *err);
+bool records_add(struct records *records, int column, const char *text, size_t size, enum cell_type type,
+                 int64_t number, struct llm_error *err);
 // Ends the record being filled.
 bool records_end(struct records *records, int64_t number, struct llm_error *err);
 // The column of this name, made if it is new; -1 when out of memory or there are too many.

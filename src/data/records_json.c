@@ -16,14 +16,15 @@ static bool add_value(struct records *records, const char *key, json_t *value, i
     const int column = records_column(records, key, number, err);
     if (column < 0) return false;
     if (json_is_string(value)) {
-        return records_add(records, column, json_string_value(value), json_string_length(value), true, number, err);
+        return records_add(records, column, json_string_value(value), json_string_length(value), CELL_STRING, number,
+                           err);
     }
     const bool scalar = !json_is_object(value) && !json_is_array(value);
     char text[64];
     const size_t size = scalar ? json_dumpb(value, text, sizeof text, JSON_ENCODE_ANY) : 0;
-    if (size > 0 && size <= sizeof text) return records_add(records, column, text, size, true, number, err);
+    if (size > 0 && size <= sizeof text) return records_add(records, column, text, size, CELL_SCALAR, number, err);
     const char *type = type_name(value);
-    return records_add(records, column, type, strlen(type), false, number, err);
+    return records_add(records, column, type, strlen(type), CELL_OTHER, number, err);
 }
 
 static bool add_object(struct records *records, json_t *object, int64_t number, struct llm_error *err) {

@@ -30,7 +30,7 @@ static const char *trimmed(char *text) {
 static bool find_cell(const struct rows *rows, const struct record *record, int column, const char *what,
                       const struct cell **cell, struct llm_error *err) {
     *cell = column < 0 ? NULL : record_cell(&rows->records, record, column);
-    if (*cell == NULL || (*cell)->is_text) return true;
+    if (*cell == NULL || (*cell)->type != CELL_OTHER) return true;
     return records_fail(&rows->records, record->number, err, "its %s is %s, a text was expected", what,
                         cell_text(&rows->records, *cell));
 }

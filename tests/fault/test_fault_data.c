@@ -12,13 +12,16 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "data/examples.h"
 #include "data/rows.h"
 #include "data/split.h"
 #include "fault.h"
+#include "tokenizer/tokenizer.h"
 
 struct place {
     char folder[64];
-    char csv[80], json[80], out[80];
+    char csv[80], json[80], out[80], instructions[80], template[80];
+    struct llm_tokenizer *tokenizer;
 };
 
 static void put_file(const char *path, const char *text) {
@@ -38,13 +41,20 @@ static int place_setup(void **state) {
     snprintf(place->out, sizeof place->out, "%s/out.csv", place->folder);
     put_file(place->csv, "ham,one\nspam,\"two, and\"\nham,three\nham,four\nspam,five\n");
     put_file(place->json, "[{\"text\": \"a\", \"label\": 1, \"x\": []}, {\"text\": \"b\", \"label\": 2}]");
+    snprintf(place->instructions, sizeof place->instructions, "%s/i.json", place->folder);
+    snprintf(place->template, sizeof place->template, "%s/t.txt", place->folder);
+    put_file(place->instructions, "{\"instruction\": \"a\", \"input\": \"b\", \"output\": \"c d e\"}\n"
+                                  "{\"instruction\": \"a\", \"output\": \"c\"}\n");
+    put_file(place->template, "{instruction}\n\n{input}\n\n{output}\n");
+    place->tokenizer = tokenizer_new_gpt2(NULL);
     *state = place;
-    return 0;
+    return place->tokenizer == NULL ? -1 : 0;
 }
 
 static int place_teardown(void **state) {
     struct place *place = *state;
     directory_remove(place->folder);
+    llm_tokenizer_free(place->tokenizer);
     free(place);
     return 0;
 }
@@ -97,9 +107,35 @@ static void rows_are_whole_or_refused(void **state) {
     fault_loop(FAULT_FILES, json_body, NULL, place);
 }
 
+static bool examples_body(void *user, struct llm_error *err) {
+    const struct place *place = user;
+    struct instructions instructions = {0};
+    struct template template = {0};
+    struct examples examples = {0};
+    struct examples_batch batch = {0};
+    const bool ok = instructions_read(&instructions, place->instructions, true, err) &&
+                    template_read(&template, place->template, err) &&
+                    examples_encode(&examples, instructions.items, instructions.n, instructions.records.unit, &template,
+                                    place->tokenizer, 100, err) &&
+                    examples_batch(&batch, &examples, NULL, 1, false, true, err) &&
+                    examples_batch(&batch, &examples, NULL, 2, true, false, err);
+    examples_batch_release(&batch);
+    examples_release(&examples);
+    template_release(&template);
+    instructions_release(&instructions);
+    return ok;
+}
+
+static void examples_are_whole_or_refused(void **state) {
+    assert_true(fault_loop(FAULT_MEMORY, examples_body, NULL, *state) > 20);
+    fault_loop(FAULT_FILES, examples_body, NULL, *state);
+    fault_loop(FAULT_SHORT, examples_body, NULL, *state);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_are_whole_or_refused, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(examples_are_whole_or_refused, place_setup, place_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
