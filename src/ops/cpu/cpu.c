@@ -26,7 +26,10 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     ops->linear = cpu_linear;
     ops->store_kv = cpu_store_kv;
     ops->attention = cpu_attention;
+    ops->attention_backward = cpu_attention_backward;
     ops->head_loss = cpu_head_loss;
+    ops->linear_backward = cpu_linear_backward;
+    ops->head_loss_backward = cpu_head_loss_backward;
     ops->reserve = cpu_reserve;
     return true;
 }

@@ -34,8 +34,16 @@ void cpu_store_kv(struct ops *ops, float *key, float *value, const float *qkv, i
                   int n_head, int head_size);
 void cpu_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                    int n_sequences);
+void cpu_attention_backward(struct ops *ops, const struct attention *attention,
+                            const struct attention_sequence *sequences, const struct attention_gradient *gradients,
+                            int n_sequences);
 bool cpu_head_loss(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
                    int n, struct llm_error *err);
+bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                         const struct linear *linear, int n, struct llm_error *err);
+bool cpu_head_loss_backward(struct ops *ops, float *loss, float *dx, float *dweight, const float *x,
+                            const struct matrix *weight, const int32_t *targets, const float *scales, int n,
+                            struct llm_error *err);
 bool cpu_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
 
 // Makes the scratch at least `size` floats; what it held is lost. The lock is held.

@@ -86,6 +86,7 @@ static void log_sum_exp(float *largest, float *sum, const float *logits, int n) 
 #define KERNELS                                                                                                        \
     {                                                                                                                  \
         .product = product_columns, .finish = product_finish, .widen = widen, .embed = embed,                          \
-        .layer_norm = layer_norm, .attend = attend, .log_sum_exp = log_sum_exp, .read = machine_read,                  \
+        .layer_norm = layer_norm, .attend = attend, .attend_backward = attend_backward, .log_sum_exp = log_sum_exp,    \
+        .add_rows = add_rows, .exponentials = exponentials, .scale = scale, .read = machine_read,                      \
         .multiply_add = machine_multiply_add                                                                           \
     }
