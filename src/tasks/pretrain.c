@@ -250,8 +250,12 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
     if (options == NULL) options = &defaults;
     struct pretrain run = {.options = options, .out = out};
     random_init(&run.random, options->train.seed);
-    bool ok = check_options(options, n_files, err) && train_begin(out, &options->train, err) &&
-              (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
+    if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
+    if (options->train.resume && train_finished(out, result)) {
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+        return true;
+    }
+    bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
               describe(&run, files, n_files, err);
     if (ok) {
         const struct train_task task = {

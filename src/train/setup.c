@@ -68,9 +68,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
     }
     const bool run = holds_run(out);
     if (options->resume) {
-        if (!run) return error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
-        if (directory_holds(out, "checkpoint") || !directory_holds(out, "model")) return true;
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: this run is finished, its model is %s/model", out, out);
+        return run || error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
     }
     if (run && !options->overwrite) {
         return error_set(err, LLM_ERROR_IO,
