@@ -26,6 +26,7 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     ops->linear = cpu_linear;
     ops->store_kv = cpu_store_kv;
     ops->attention = cpu_attention;
+    ops->attention_backward = cpu_attention_backward;
     ops->head_loss = cpu_head_loss;
     ops->embed_backward = cpu_embed_backward;
     ops->layer_norm_backward = cpu_layer_norm_backward;
@@ -34,6 +35,8 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     ops->dropout = cpu_dropout;
     ops->adamw = cpu_adamw;
     ops->sum_of_squares = cpu_sum_of_squares;
+    ops->linear_backward = cpu_linear_backward;
+    ops->head_loss_backward = cpu_head_loss_backward;
     ops->reserve = cpu_reserve;
     return true;
 }

@@ -132,7 +132,8 @@ static void log_sum_exp(float *largest, float *sum, const float *logits, int n) 
 #define KERNELS                                                                                                        \
     {                                                                                                                  \
         .product = product_columns, .finish = product_finish, .widen = widen, .embed = embed,                          \
-        .layer_norm = layer_norm, .attend = attend, .log_sum_exp = log_sum_exp, .read = machine_read,                  \
+        .layer_norm = layer_norm, .attend = attend, .attend_backward = attend_backward, .log_sum_exp = log_sum_exp,    \
+        .add_rows = add_rows, .exponentials = exponentials, .scale = scale, .read = machine_read,                      \
         .multiply_add = machine_multiply_add, .layer_norm_backward = layer_norm_backward, .activate = activate,        \
         .activation_backward = activation_backward, .dropout = dropout, .adamw = adamw,                                \
         .sum_of_squares = sum_of_squares                                                                               \
