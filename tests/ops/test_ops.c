@@ -16,7 +16,9 @@
 #include "case_bf16.c"
 
 #define LANES 16
+#include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
@@ -64,6 +66,15 @@ static void case_get(struct subjects *s) {
     s->ref->free(s->ref, memory);
 }
 
+static void case_zero(struct subjects *s) {
+    float *memory = s->ref->alloc(s->ref, 4 * sizeof *memory);
+    for (int i = 0; i < 4; i++) memory[i] = NAN;
+    s->ref->zero(s->ref, memory + 1, 2);
+    const float *numbers = s->ref->get(s->ref, memory, 4);
+    assert_true(isnan(numbers[0]) && numbers[1] == 0 && numbers[2] == 0 && isnan(numbers[3]));
+    s->ref->free(s->ref, memory);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct subjects *subjects);
@@ -72,6 +83,7 @@ static const struct {
     {"free", case_free},
     {"put", case_put},
     {"get", case_get},
+    {"zero", case_zero},
     {"embed", case_embed},
     {"layer_norm", case_layer_norm},
     {"linear", case_linear},
