@@ -430,7 +430,7 @@ struct llm_train_options {
     bool resume;            // go on from the run's checkpoint (false)
     bool overwrite;         // begin anew where a run is already (false)
     bool dry_run;           // end after the plan (false)
-    llm_train_event_fn *event; // may be NULL
+    llm_train_event_fn *event; // called with callbacks.user; may be NULL
     struct llm_callbacks callbacks;
 };
 
@@ -483,7 +483,8 @@ struct llm_train_result {
 };
 
 // Trains on texts (files, plain, .xz or .gz, or folders; <|endoftext|> parts documents) and writes directory `out`:
-// model/ in Hugging Face layout, log.csv, run.json, loss plots, and while it lasts checkpoint. `result` may be NULL.
+// model/ in Hugging Face layout, log.csv, run.json, loss plots, and while it lasts checkpoint. `options` (NULL: the
+// defaults) count as given, so what is resumed needs the same ones; `result` may be NULL.
 LLM_API bool llm_pretrain(const char *const *files, size_t n_files, const char *out,
                           const struct llm_pretrain_options *options, struct llm_train_result *result,
                           struct llm_error *err);

@@ -89,7 +89,7 @@ static bool open_model(struct pretrain *run, struct llm_error *err) {
     if (run->engine == NULL || (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) return false;
     const struct config *config = &run->engine->config;
     if (run->engine->tokenizer == NULL) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name one with --tokenizer", options->init);
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name a tokenizer", options->init);
     }
     const int n_ids = llm_tokenizer_vocab_size(run->engine->tokenizer);
     if (n_ids > config->vocab_size) {
@@ -245,10 +245,17 @@ static void release(struct pretrain *run) {
 
 bool llm_pretrain(const char *const *files, size_t n_files, const char *out, const struct llm_pretrain_options *options,
                   struct llm_train_result *result, struct llm_error *err) {
+    struct llm_pretrain_options defaults;
+    llm_pretrain_options_init(&defaults);
+    if (options == NULL) options = &defaults;
     struct pretrain run = {.options = options, .out = out};
     random_init(&run.random, options->train.seed);
-    bool ok = check_options(options, n_files, err) && train_begin(out, &options->train, err) &&
-              (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
+    if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
+    if (options->train.resume && train_finished(out, result)) {
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+        return true;
+    }
+    bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
               describe(&run, files, n_files, err);
     if (ok) {
         const struct train_task task = {

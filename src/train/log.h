@@ -1,4 +1,6 @@
 // log.h: log.csv, a row an evaluation, written as the run goes on and cut back to a checkpoint when it is resumed.
+//
+// It is locked as long as it is open, so that no two runs write to one directory.
 #ifndef TRAIN_LOG_H
 #define TRAIN_LOG_H
 

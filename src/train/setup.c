@@ -1,5 +1,7 @@
 // setup.c: what a run needs before its first step: a place to write to, memory, the optimizer; see loop.h.
+#include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -37,6 +39,28 @@ static bool clear_run(const char *out, struct llm_error *err) {
     return true;
 }
 
+// Is it ".<file of a run>.XXXXXX", the name that a file has until it is whole (base/file.c)?
+static bool is_unfinished(const char *name) {
+    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0] && name[0] == '.'; i++) {
+        const size_t size = strlen(run_files[i]);
+        if (strncmp(name + 1, run_files[i], size) == 0 && name[size + 1] == '.' && strlen(name + size + 2) == 6) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void train_sweep(const char *out) {
+    DIR *directory = opendir(out);
+    if (directory == NULL) return;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        char *path = is_unfinished(entry->d_name) ? path_join(out, entry->d_name) : NULL;
+        if (path != NULL && unlink(path) != 0) directory_remove(path);
+        free(path);
+    }
+    closedir(directory);
+}
+
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err) {
     if (!train_options_check(options, err)) return false;
     if (options->resume && options->overwrite) {
@@ -44,9 +68,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
     }
     const bool run = holds_run(out);
     if (options->resume) {
-        if (!run) return error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
-        if (directory_holds(out, "checkpoint") || !directory_holds(out, "model")) return true;
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: this run is finished, its model is %s/model", out, out);
+        return run || error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
     }
     if (run && !options->overwrite) {
         return error_set(err, LLM_ERROR_IO,

@@ -236,12 +236,16 @@ static bool announce(struct trainer *trainer, struct llm_error *err) {
 }
 
 static bool begin(struct trainer *trainer, struct llm_error *err) {
-    if (trainer->state.step > 0) return true;
+    if (trainer->state.step > 0) {
+        train_sweep(trainer->out);
+        return true;
+    }
     char *path = path_join(trainer->out, "log.csv");
     if (path == NULL) return error_memory(err, "path");
-    const bool ok = train_log_create(&trainer->log, path, err) && train_report(trainer, false, err) &&
-                    evaluate_untrained(trainer, err);
+    bool ok = train_log_create(&trainer->log, path, err);
     free(path);
+    if (ok) train_sweep(trainer->out);
+    ok = ok && train_report(trainer, false, err) && evaluate_untrained(trainer, err);
     return ok;
 }
 

@@ -51,6 +51,9 @@ struct train_task {
 // with options->overwrite clears it.
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err);
 
+// Whether DIR/run.json says that the run came to its end, so that there is nothing to resume; and how it ended.
+bool train_finished(const char *out, struct llm_train_result *result);
+
 // Trains the engine, whose weights are the block `weights`, and writes directory `out`. `extra` [n_extra]: tensors of
 // the task's own to train as well. `result` may be NULL.
 bool train_run(struct llm_engine *engine, const struct param_block *weights, const struct train_task *task,
