@@ -4,7 +4,7 @@
     python tools/make_pretrain_fixtures.py tiny
     python tools/make_pretrain_fixtures.py book-ch5 book-appendix-d ... --text the-verdict.txt
 
-Made with llms-from-scratch 1.0.x, torch 2.15 (CPU), tiktoken, tokenizers 0.23. The package's own training functions
+Made with llms-from-scratch 1.0.19, torch 2.15 (CPU), tiktoken, tokenizers 0.23. The package's own training functions
 run (ch05.train_model_simple, appendix_d.train_model); this script only listens, by putting itself around the
 functions that they call: the loss of each step, each evaluation, each sample. Rows are written as they come, with
 all digits, so that an interrupted run leaves what it had.
