@@ -489,10 +489,67 @@ LLM_API bool llm_pretrain(const char *const *files, size_t n_files, const char *
                           const struct llm_pretrain_options *options, struct llm_train_result *result,
                           struct llm_error *err);
 
-// Measures optimizer steps of a language model on random tokens, `n_sequences` of `n_tokens` each, after one that
-// warms up: seconds [repetitions]. Needs the memory that training takes; changes the engine's weights.
-LLM_API bool llm_train_measure(struct llm_engine *engine, int n_sequences, int n_tokens, int compute, int repetitions,
-                               double *seconds, struct llm_error *err);
+// Optimizer steps of one shape, on random tokens.
+struct llm_train_measurement {
+    int n_sequences, n_tokens; // sequences a step, tokens of each
+    double *seconds;           // [repetitions] receives what each step took, the caller's memory
+};
+
+// Measures steps of training a language model, each shape after one step that warms up. Takes the memory that training
+// takes. The engine may only be freed afterwards.
+LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train_measurement *measurements,
+                               int n_measurements, int compute, int repetitions, const struct llm_callbacks *callbacks,
+                               struct llm_error *err);
+
+// ---- Scoring answers ------------------------------------------------------------------------
+
+enum llm_score_api {
+    LLM_SCORE_OLLAMA, // POST <url>/api/chat
+    LLM_SCORE_OPENAI, // POST <url>/v1/chat/completions
+};
+
+struct llm_score_options {
+    const char *url;          // the judge's server ("http://localhost:11434")
+    const char *judge;        // the model that judges ("llama3")
+    int api;                  // enum llm_score_api (LLM_SCORE_OLLAMA)
+    const char *api_key;      // sent as a bearer token; NULL: none (NULL)
+    const char *response_key; // the key of an entry under which the answer is ("model_response")
+    int parallel;             // requests at a time (1)
+    bool stream;              // let the server send its answer piece by piece (true)
+    bool again;               // score anew what this judge has scored before (false)
+    int timeout;              // seconds that one answer may take (300)
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_score_options_init(struct llm_score_options *options);
+
+// One entry of the file and what became of it.
+struct llm_score {
+    const char *instruction, *response;
+    int score;          // 0 .. 100, or -1: the judge gave no such number, though asked twice
+    const char *answer; // what it said instead, or why there is nothing; NULL for a score
+};
+
+struct llm_scores {
+    struct llm_score *entries; // [n_entries] in the order of the file
+    int64_t n_entries;
+    int64_t n_scored, n_failed;
+    int64_t n_kept;   // of those scored: by an earlier run
+    double average;   // of the scores; these four are 0 if there is none
+    double deviation; // their standard deviation (of all, not of a sample)
+    double median;
+    int lowest, highest;
+    void *owner; // what the texts belong to
+};
+
+// Has a second model score answers. `file` is a JSON list of {"instruction", "input", "output", "model_response"};
+// the judge is asked the book's question about each, twice if it answers with anything but an integer from 0 to 100.
+// Each entry gets "score" (null after a failure, with "score_answer") and "score_judge", written now and then and at
+// the end, whatever ends it: so a later call goes on where this one stopped. A server that cannot be reached or answers
+// with something else than JSON ends it. `options` may be NULL; release the scores afterwards.
+LLM_API bool llm_score_answers(const char *file, const struct llm_score_options *options, struct llm_scores *scores,
+                               struct llm_error *err);
+LLM_API void llm_scores_release(struct llm_scores *scores);
 
 // ---- The machine ----------------------------------------------------------------------------
 
