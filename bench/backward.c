@@ -173,8 +173,10 @@ static void bench_head(struct ops *ops, const struct shape *shape, double rate) 
     free(targets);
 }
 
-void bench_backward(struct ops *ops) {
+void bench_backward(struct ops *ops, bool bf16) {
     omp_set_num_threads(ops->n_threads);
+    struct llm_error err = {0};
+    if (bf16) check(ops_use_bf16(ops, &err), &err);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const double rate = sgemm_rate();
         printf("%s: GFLOP/s (of sgemm's %.0f)\n", shapes[i].name, rate);

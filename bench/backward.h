@@ -5,6 +5,7 @@
 #include "ops/ops.h"
 
 // Prints how fast linear, linear_backward, head_loss and head_loss_backward are, at the shapes of training.
-void bench_backward(struct ops *ops);
+// bf16: computed in BF16.
+void bench_backward(struct ops *ops, bool bf16);
 
 #endif

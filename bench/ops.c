@@ -7,7 +7,7 @@
 //
 //     backward    the products of a training step against sgemm (backward.c)
 //
-//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16|backward] [threads]
+//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16|backward|backward-bf16] [threads]
 //
 // Each figure is the best of several rounds, the things compared taking turns. Weights are random.
 #include <omp.h>
@@ -289,7 +289,7 @@ int main(int argc, char **argv) {
     static const char *const dtypes[] = {"f32", "f16", "bf16"};
     struct bench b = {0};
     enum dtype dtype = DTYPE_F32;
-    if (argc > 1 && strcmp(argv[1], "backward") == 0) {
+    if (argc > 1 && strncmp(argv[1], "backward", 8) == 0) {
         struct llm_error err = {0};
         struct ops *ops = ops_new(-1, argc > 2 ? atoi(argv[2]) : 0, &err);
         if (ops == NULL) {
@@ -297,7 +297,7 @@ int main(int argc, char **argv) {
             return 1;
         }
         printf("%s, %d threads\n", ops_level_name(ops->level), ops->n_threads);
-        bench_backward(ops);
+        bench_backward(ops, strcmp(argv[1], "backward-bf16") == 0);
         ops_free(ops);
         return 0;
     }

@@ -17,6 +17,7 @@ enum option_type {
     OPTION_INT64,   // int64_t
     OPTION_UINT64,  // uint64_t
     OPTION_FLOAT,   // float
+    OPTION_DOUBLE,  // double
     OPTION_SIZE,    // int64_t; "500MB", "2GB", "4096" (powers of 1000; KiB, MiB, GiB: of 1024)
     OPTION_STRING,  // const char *, borrowed from argv; NULL when not given
     OPTION_STRINGS, // struct strings; may be given several times
@@ -53,6 +54,8 @@ struct command {
     size_t args_size;
     int min_operands, max_operands; // max -1: any number
     void (*init)(void *args);       // fills in the defaults
+    size_t given;                   // of a bool [n_options] in the argument struct, where the options that were given
+                                    // are marked; 0: nobody asks
     // Does the work. Returns the exit code: 0 done, 1 failed (after a sentence on stderr), 2 wrong usage.
     int (*run)(void *args, int n_operands, char **operands);
 };
@@ -84,6 +87,7 @@ bool command_read_input(const char *path, char **bytes, size_t *size, struct llm
 
 extern const struct command command_generate;
 extern const struct command command_eval;
+extern const struct command command_pretrain;
 extern const struct command command_instruct_score;
 extern const struct command command_tokenize;
 extern const struct command command_info;

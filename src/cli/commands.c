@@ -6,6 +6,7 @@
 const struct command *const commands[] = {
     &command_generate,
     &command_eval,
+    &command_pretrain,
     &command_instruct_score,
     &command_tokenize,
     &command_info,

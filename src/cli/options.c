@@ -128,7 +128,10 @@ static enum options_outcome parse_option(const struct command *command, int argc
         value = argv[++*at];
     }
     struct llm_error refused = {0};
-    if (option_value_store(option, flag, value, args, &refused)) return OPTIONS_OK;
+    if (option_value_store(option, flag, value, args, &refused)) {
+        if (command->given != 0) ((bool *)((char *)args + command->given))[option - command->options] = true;
+        return OPTIONS_OK;
+    }
     error_set(err, refused.code, "%s", refused.text);
     return refused.code == LLM_ERROR_MEMORY ? OPTIONS_FAILED : OPTIONS_WRONG;
 }
@@ -161,6 +164,15 @@ enum options_outcome options_parse(const struct command *command, int argc, char
         return OPTIONS_WRONG;
     }
     return OPTIONS_OK;
+}
+
+void options_overlay(const struct command *command, const void *from, void *to) {
+    const bool *given = (const bool *)((const char *)from + command->given);
+    for (int i = 0; i < command->n_options; i++) {
+        const struct option *option = &command->options[i];
+        if (!given[i]) continue;
+        memcpy((char *)to + option->offset, (const char *)from + option->offset, option_type_size(option->type));
+    }
 }
 
 void options_release(const struct command *command, void *args) {

@@ -73,37 +73,40 @@ struct chunk_job {
     float *dx, *dweight;    // either may be NULL
 };
 
-// Rows first .. first + width - 1 of the head, as floats.
-static const float *slice_weight(const struct chunk_job *job, int first, int width, int thread) {
+// Makes rows first .. first + width - 1 of the head the right operand: as they lie, or as floats.
+static void gemm_weight(struct gemm *gemm, const struct chunk_job *job, int first, int width,
+                        const struct gemm_thread *thread) {
     const struct matrix *weight = job->weight;
     const size_t at = (size_t)first * (size_t)weight->cols;
-    if (weight->dtype == DTYPE_F32) return (const float *)weight->data + at;
-    float *wide = job->scratch + job->plan->own + (size_t)thread * job->plan->own_size + job->plan->widened;
-    job->kernels->widen(wide, (const char *)weight->data + dtype_bytes(weight->dtype, at), weight->dtype,
-                        (int64_t)width * weight->cols);
-    return wide;
+    gemm->b = (const char *)weight->data + dtype_bytes(weight->dtype, at);
+    gemm->b_dtype = weight->dtype;
+    gemm->b_stride = weight->cols;
+    if (weight->dtype == DTYPE_F32 || thread->packs != NULL) return;
+    float *wide = job->scratch + job->plan->own + (size_t)thread->number * job->plan->own_size + job->plan->widened;
+    job->kernels->widen(wide, gemm->b, weight->dtype, (int64_t)width * weight->cols);
+    gemm->b = wide;
+    gemm->b_dtype = DTYPE_F32;
 }
 
 // Logits of one slice, kept as exponentials.
-static enum gemm_status logits_tile(const void *memory, int slice, int thread) {
+static enum gemm_status logits_tile(const void *memory, int slice, const struct gemm_thread *thread) {
     const struct chunk_job *job = memory;
     const struct plan *p = job->plan;
     const int first = slice_start(p, slice);
     const int width = slice_start(p, slice + 1) - first;
     float *kept = job->scratch + first;
-    const struct gemm gemm = {
+    struct gemm gemm = {
         .m = p->n,
         .n = width,
         .k = p->n_embd,
         .a = job->x,
         .a_stride = p->n_embd,
-        .b = slice_weight(job, first, width, thread),
-        .b_stride = p->n_embd,
         .b_transposed = true,
         .c = kept,
         .c_stride = p->stride,
     };
-    const enum gemm_status status = gemm_run(&gemm);
+    gemm_weight(&gemm, job, first, width, thread);
+    const enum gemm_status status = gemm_run(thread, &gemm);
     if (status != GEMM_OK) return status;
     for (int i = 0; i < p->n; i++) {
         float *row = kept + i * p->stride;
@@ -137,9 +140,10 @@ static void loss_work(void *memory, int thread, int n_threads) {
 }
 
 // dl of a slice: into the thread's own memory, [n, width].
-static float *slice_gradient(const struct chunk_job *job, int slice, int first, int width, int thread) {
+static float *slice_gradient(const struct chunk_job *job, int slice, int first, int width,
+                             const struct gemm_thread *thread) {
     const struct plan *p = job->plan;
-    float *dl = job->scratch + p->own + (size_t)thread * p->own_size;
+    float *dl = job->scratch + p->own + (size_t)thread->number * p->own_size;
     for (int i = 0; i < p->n; i++) {
         float *row = dl + (int64_t)i * width;
         const float factor = job->scratch[p->sum + (size_t)i * (size_t)p->n_slices + (size_t)slice];
@@ -150,7 +154,7 @@ static float *slice_gradient(const struct chunk_job *job, int slice, int first, 
     return dl;
 }
 
-static enum gemm_status gradient_tile(const void *memory, int group, int thread) {
+static enum gemm_status gradient_tile(const void *memory, int group, const struct gemm_thread *thread) {
     const struct chunk_job *job = memory;
     const struct plan *p = job->plan;
     const int group_slices = p->n_slices / p->n_groups;
@@ -175,22 +179,21 @@ static enum gemm_status gradient_tile(const void *memory, int group, int thread)
                 .c = job->dweight + (int64_t)first * p->n_embd,
                 .c_stride = p->n_embd,
             };
-            status = gemm_run(&gemm);
+            status = gemm_run(thread, &gemm);
         }
         if (job->dx != NULL && status == GEMM_OK) {
-            const struct gemm gemm = {
+            struct gemm gemm = {
                 .m = p->n,
                 .n = p->n_embd,
                 .k = width,
                 .a = dl,
                 .a_stride = width,
-                .b = slice_weight(job, first, width, thread),
-                .b_stride = p->n_embd,
                 .add = s > 0,
                 .c = dx,
                 .c_stride = p->n_embd,
             };
-            status = gemm_run(&gemm);
+            gemm_weight(&gemm, job, first, width, thread);
+            status = gemm_run(thread, &gemm);
         }
     }
     return status;

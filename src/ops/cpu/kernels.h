@@ -37,6 +37,8 @@ enum {
     READ_FLOATS = 1024,
 };
 
+struct adamw_factors; // ops/ref/ref.h
+
 struct kernels {
     // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows, reading each weight once.
     // `first` is a multiple of PRODUCT_COLUMNS.
@@ -74,6 +76,16 @@ struct kernels {
 
     // to[i] = from[i] * factor; to may be from.
     void (*scale)(float *to, const float *from, float factor, int n);
+    // One row of ops->layer_norm_backward; dx may be NULL, dweight and dbias add.
+    void (*layer_norm_backward)(float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                                const float *weight, float epsilon, int n_embd);
+
+    // Elements of the operations of these names.
+    void (*activate)(float *out, const float *x, enum activation activation, int64_t n);
+    void (*activation_backward)(float *dx, const float *dout, const float *x, enum activation activation, int64_t n);
+    void (*dropout)(float *out, const float *x, const uint8_t *keep, float scale, const float *residual, int64_t n);
+    void (*adamw)(float *weight, float *m, float *v, float *gradient, const struct adamw_factors *factors, int64_t n);
+    double (*sum_of_squares)(const float *x, int64_t n);
 
     // For measuring the machine. Reads numbers [n], n a multiple of READ_FLOATS, as so many sequential streams side by
     // side (1, 2, 4 or 8); the result depends on all of them.

@@ -15,7 +15,8 @@ enum {
     SLOW_STRIDE = 1024
 };
 
-static bool needs_panels(const struct product *p) {
+static bool needs_panels(const struct ops *ops, const struct product *p) {
+    if (ops->compute == OPS_COMPUTE_BF16) return false; // gemm_bf16() packs what it takes, of any dtype
     if (p->dtype != DTYPE_F32) return true;
     if (p->transposed) return false; // oneDNN copies these itself
     return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
@@ -33,7 +34,7 @@ static size_t panel_size(const struct product *p) {
 }
 
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
-    return is_small(p) || !needs_panels(p) ? 0 : (size_t)ops->n_threads * panel_size(p);
+    return is_small(p) || !needs_panels(ops, p) ? 0 : (size_t)ops->n_threads * panel_size(p);
 }
 
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight) {
@@ -85,7 +86,7 @@ static void fill_panel(const struct kernels *kernels, float *panel, const struct
 // One tile on the calling thread. Without an activation the residual is put down first and the product
 // added to it; with one the product comes first.
 static enum gemm_status product_tile(const struct kernels *kernels, const struct product *p,
-                                     const struct gemm_tile *tile, float *panel) {
+                                     const struct gemm_tile *tile, float *panel, const struct gemm_thread *thread) {
     const int end = tile->column + tile->columns;
     const bool add = p->residual != NULL && p->activation == ACTIVATION_NONE;
     if (add) {
@@ -112,9 +113,10 @@ static enum gemm_status product_tile(const struct kernels *kernels, const struct
         gemm.b_stride = p->transposed ? p->n_in : tile->columns;
     } else {
         gemm.b = p->transposed ? weight_at(p, tile->column, 0) : weight_at(p, 0, tile->column);
+        gemm.b_dtype = p->dtype;
         gemm.b_stride = p->weight_stride;
     }
-    const enum gemm_status status = gemm_run(&gemm);
+    const enum gemm_status status = gemm_run(thread, &gemm);
     if (add || status != GEMM_OK) return status;
     if (p->bias == NULL && p->activation == ACTIVATION_NONE) return status;
     for (int row = tile->row; row < tile->row + tile->rows; row++) {
@@ -130,11 +132,11 @@ struct large_job {
     struct gemm_grid grid;
 };
 
-static enum gemm_status large_tile(const void *memory, int number, int thread) {
+static enum gemm_status large_tile(const void *memory, int number, const struct gemm_thread *thread) {
     const struct large_job *job = memory;
     const struct gemm_tile tile = gemm_grid_tile(&job->grid, number);
-    float *panel = job->panels != NULL ? job->panels + (size_t)thread * panel_size(job->product) : NULL;
-    return product_tile(job->kernels, job->product, &tile, panel);
+    float *panel = job->panels != NULL ? job->panels + (size_t)thread->number * panel_size(job->product) : NULL;
+    return product_tile(job->kernels, job->product, &tile, panel, thread);
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
@@ -162,7 +164,7 @@ bool cpu_product(struct ops *ops, const struct product *p, float *scratch, struc
         product_in_groups(ops, p);
         return true;
     }
-    return product_large(ops, p, needs_panels(p) ? scratch : NULL, err);
+    return product_large(ops, p, needs_panels(ops, p) ? scratch : NULL, err);
 }
 
 bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual, int n,
@@ -185,7 +187,7 @@ bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear
         .out_stride = n_out,
     };
     const size_t size = cpu_product_scratch(ops, &product);
-    if (size == 0) return cpu_product(ops, &product, NULL, err);
+    if (size == 0 && ops->compute == OPS_COMPUTE_F32) return cpu_product(ops, &product, NULL, err);
     struct host_state *state = host_state(ops);
     pthread_mutex_lock(&state->lock);
     const bool ok = cpu_scratch(state->cpu, size, err) && cpu_product(ops, &product, state->cpu->scratch, err);

@@ -20,8 +20,7 @@ struct weight_job {
     struct gemm_grid grid;
 };
 
-static enum gemm_status weight_tile(const void *memory, int number, int thread) {
-    (void)thread;
+static enum gemm_status weight_tile(const void *memory, int number, const struct gemm_thread *thread) {
     const struct weight_job *job = memory;
     const struct gemm_tile tile = gemm_grid_tile(&job->grid, number);
     const float *left = job->left + tile.row;
@@ -46,7 +45,7 @@ static enum gemm_status weight_tile(const void *memory, int number, int thread) 
         .c = job->dweight + (int64_t)tile.row * job->grid.n + tile.column,
         .c_stride = job->grid.n,
     };
-    return gemm_run(&gemm);
+    return gemm_run(thread, &gemm);
 }
 
 static bool input_gradient(struct ops *ops, float *dx, const float *dout, const struct linear *linear, int n,
@@ -71,5 +70,9 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
         .n = n,
         .grid = gemm_grid_make(weight->rows, weight->cols, TILE_ROWS, TILE_COLUMNS),
     };
-    return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), weight_tile, &job, err);
+    const bool locks = ops->compute == OPS_COMPUTE_BF16;
+    if (locks) pthread_mutex_lock(&host_state(ops)->lock);
+    const bool ok = cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), weight_tile, &job, err);
+    if (locks) pthread_mutex_unlock(&host_state(ops)->lock);
+    return ok;
 }
