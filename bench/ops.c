@@ -181,8 +181,8 @@ static void prompt(struct bench *b) {
 }
 
 static void attention(struct bench *b, int n_query) {
-    const struct attention attention = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, 64, (int64_t)3 * N_EMBD};
-    const struct attention cached = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, (int64_t)64 * N_CTX, 64};
+    const struct attention attention = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, 64, (int64_t)3 * N_EMBD, 1};
+    const struct attention cached = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, (int64_t)64 * N_CTX, 64, 1};
     float *cache = floats((size_t)2 * N_LAYER * N_CTX * N_EMBD);
     double best = 0;
     double best_products = 0;
@@ -190,9 +190,10 @@ static void attention(struct bench *b, int n_query) {
         double start = now();
         for (int l = 0; l < N_LAYER; l++) {
             const float *key = cache + (size_t)2 * (size_t)l * N_CTX * N_EMBD;
-            const struct attention_sequence prompt_rows = {b->qkv, b->qkv + N_EMBD, b->qkv + 2 * N_EMBD,
-                                                           b->y,   N_CTX,           N_CTX};
-            const struct attention_sequence token = {b->qkv, key, key + (size_t)N_CTX * N_EMBD, b->y, 1, N_CTX};
+            const struct attention_sequence prompt_rows = {
+                b->qkv, b->qkv + N_EMBD, b->qkv + 2 * N_EMBD, b->y, N_CTX, N_CTX, NULL, NULL};
+            const struct attention_sequence token = {b->qkv, key, key + (size_t)N_CTX * N_EMBD, b->y, 1, N_CTX,
+                                                     NULL,   NULL};
             b->ops->attention(b->ops, n_query == 1 ? &cached : &attention, n_query == 1 ? &token : &prompt_rows, 1);
         }
         least(&best, start);

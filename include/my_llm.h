@@ -131,7 +131,7 @@ struct llm_model_file {
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint"
+    const char *format; // "safetensors", "TensorFlow checkpoint"; "memory": it came from no file
     const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
@@ -139,6 +139,7 @@ struct llm_model_info {
     bool tied_head;           // the output head is the token embedding
     bool scale_attn_weights;  // divide scores by sqrt(head size)
     bool scale_attn_by_layer; // and by the layer's number
+    bool qkv_bias;            // query, key and value have a bias
     int64_t n_params;         // a tied head counts once
     struct llm_model_part parts[8];
     int n_parts;

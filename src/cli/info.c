@@ -53,8 +53,9 @@ static void print_architecture(const struct llm_model_info *info) {
            info->has_tokenizer ? "" : " (no vocabulary beside the model)");
     printf("activation    %s\n", info->activation);
     printf("layer norm    epsilon %g\n", info->layer_norm_epsilon);
-    printf("attention     scores %s%s\n", info->scale_attn_weights ? "divided by sqrt(head size)" : "not scaled",
-           info->scale_attn_by_layer ? " and divided by the layer's number" : "");
+    printf("attention     scores %s%s%s\n", info->scale_attn_weights ? "divided by sqrt(head size)" : "not scaled",
+           info->scale_attn_by_layer ? " and divided by the layer's number" : "",
+           info->qkv_bias ? "" : "; no bias on query, key and value");
     printf("output head   %s\n", info->tied_head ? "the token embedding" : "its own");
 }
 
@@ -110,13 +111,13 @@ static bool print_json(const struct llm_model_info *info) {
     // Not counted (--no-check): null.
     json_t *nonfinite = info->n_nonfinite < 0 ? json_null() : json_integer((json_int_t)info->n_nonfinite);
     json_t *object =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, "
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, "
                   "s:{s:I, s:I, s:I, s:I}, s:s, s:i}",
                   "path", info->path, "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
                   info->n_head, "n_embd", info->n_embd, "n_inner", info->n_inner, "n_ctx", info->n_ctx, "vocab_size",
                   info->vocab_size, "activation", info->activation, "layer_norm_epsilon", info->layer_norm_epsilon,
                   "tied_head", info->tied_head, "scale_attn_weights", info->scale_attn_weights, "scale_attn_by_layer",
-                  info->scale_attn_by_layer, "has_tokenizer", info->has_tokenizer, "n_params",
+                  info->scale_attn_by_layer, "qkv_bias", info->qkv_bias, "has_tokenizer", info->has_tokenizer, "n_params",
                   (json_int_t)info->n_params, "parts", parts_json(info), "files", files_json(info), "n_nonfinite",
                   nonfinite, "bytes", "weights", (json_int_t)info->bytes_weights, "kv_cache",
                   (json_int_t)info->bytes_kv_cache, "inference", (json_int_t)info->bytes_inference, "training",

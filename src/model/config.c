@@ -139,6 +139,7 @@ static bool config_from_object(struct config *config, const json_t *object, stru
                               .n_ctx = 1024,
                               .vocab_size = 50257,
                               .scale_attn_weights = true,
+                              .qkv_bias = true,
                               .tied_head = true,
                               .eos = -1};
     const char *activation = "gelu_new";
@@ -160,6 +161,7 @@ static bool config_from_object(struct config *config, const json_t *object, stru
         !json_get_double(object, "layer_norm_epsilon", &epsilon, err) ||
         !json_get_bool(object, "scale_attn_weights", &config->scale_attn_weights, err) ||
         !json_get_bool(object, "scale_attn_by_inverse_layer_idx", &config->scale_attn_by_layer, err) ||
+        !json_get_bool(object, "qkv_bias", &config->qkv_bias, err) ||
         !json_get_bool(object, "tie_word_embeddings", &config->tied_head, err) ||
         !get_eos(object, config->vocab_size, &config->eos, err)) {
         return false;
@@ -188,8 +190,11 @@ static bool require_size(const json_t *object, const char *key, int max, int *va
 bool config_parse_hparams(struct config *config, const char *bytes, size_t size, struct llm_error *err) {
     json_t *object = parse_object(bytes, size, err);
     if (object == NULL) return false;
-    *config = (struct config){
-        .activation = ACTIVATION_GELU_TANH, .layer_norm_epsilon = 1e-5F, .scale_attn_weights = true, .tied_head = true};
+    *config = (struct config){.activation = ACTIVATION_GELU_TANH,
+                              .layer_norm_epsilon = 1e-5F,
+                              .scale_attn_weights = true,
+                              .qkv_bias = true,
+                              .tied_head = true};
     const bool ok = require_size(object, "n_vocab", MAX_VOCAB, &config->vocab_size, err) &&
                     require_size(object, "n_ctx", MAX_CTX, &config->n_ctx, err) &&
                     require_size(object, "n_embd", MAX_EMBD, &config->n_embd, err) &&
@@ -250,6 +255,11 @@ char *config_json(const struct config *config, enum dtype dtype) {
                   config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
                   config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
     if (object == NULL) return NULL;
+    // transformers knows no such key and leaves it alone; the tensor is there for it, and zero.
+    if (!config->qkv_bias && json_object_set_new(object, "qkv_bias", json_false()) != 0) {
+        json_decref(object);
+        return NULL;
+    }
     char *text = json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     char *line = NULL;

@@ -14,6 +14,7 @@ struct config {
     float layer_norm_epsilon;
     bool scale_attn_weights;  // scores divided by sqrt(n_embd / n_head)
     bool scale_attn_by_layer; // and by layer number + 1 (scale_attn_by_inverse_layer_idx)
+    bool qkv_bias;            // false: attn.c_attn has no bias, as in the book's model
     bool tied_head;           // the output head is wte
     int32_t eos;              // end-of-text id, or -1
 };
@@ -33,7 +34,8 @@ const char *activation_name(enum activation activation);
 // layer_norm_epsilon as a person writes it: the shortest decimal that is this float, 1e-05.
 double config_epsilon(const struct config *config);
 
-// config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory.
+// config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory. A model without qkv
+// bias gets one key more, "qkv_bias": false, that only this program looks at.
 char *config_json(const struct config *config, enum dtype dtype);
 
 #endif

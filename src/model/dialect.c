@@ -232,6 +232,26 @@ static void settle_head(struct tensor_map *map, struct config *config) {
     if (config->tied_head) *head = NULL;
 }
 
+static bool is_zero(const struct tensor_view *view) {
+    for (size_t i = 0; i < view->size; i++) {
+        if (view->data[i] != 0) return false;
+    }
+    return true;
+}
+
+// A bias that the config says is not there may be stored as zeros, which is how we write it for transformers.
+static bool settle_qkv_bias(struct tensor_map *map, const struct config *config, struct llm_error *err) {
+    for (int layer = 0; layer < config->n_layer && !config->qkv_bias; layer++) {
+        const struct tensor_view **bias = &map->views[PARAM_ATTN_QKV_BIAS][layer];
+        if (*bias != NULL && !is_zero(*bias)) {
+            return error_set(err, LLM_ERROR_FORMAT, "tensor %.200s is not zero, but the config has qkv_bias false",
+                             (*bias)->name);
+        }
+        *bias = NULL;
+    }
+    return true;
+}
+
 static bool check_missing(const struct tensor_map *map, const struct config *config, struct llm_error *err) {
     char first[256] = "";
     int64_t missing = 0;
@@ -274,7 +294,7 @@ bool tensor_map_init(struct tensor_map *map, const struct container *container, 
         }
     }
     settle_head(map, config);
-    if (!check_missing(map, config, err)) {
+    if (!settle_qkv_bias(map, config, err) || !check_missing(map, config, err)) {
         error_prefix(err, "%s", path);
         tensor_map_release(map);
         return false;

@@ -42,7 +42,8 @@ struct tensor_map {
 };
 
 // Maps all of a container, and settles config->tied_head as transformers does: where the config ties the
-// head but the file holds an lm_head.weight that differs from wte.weight, the head is not tied.
+// head but the file holds an lm_head.weight that differs from wte.weight, the head is not tied. Where the config says
+// qkv_bias false, the file may hold the bias nevertheless (for transformers), if it is zero.
 // Error sentences begin with the file that holds the tensor, or with `path` when none does.
 bool tensor_map_init(struct tensor_map *map, const struct container *container, struct config *config, const char *path,
                      struct llm_error *err);

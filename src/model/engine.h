@@ -4,13 +4,14 @@
 
 #include "formats/container.h"
 #include "model/dialect.h"
-#include "model/params.h"
+#include "model/param_block.h"
 #include "tokenizer/tokenizer.h"
 
 struct llm_engine {
     struct config config;
     struct weights weights;
-    struct container *container;     // keeps the mappings alive
+    struct param_block own;          // the weights of an engine from engine_new(), until engine_own_weights()
+    struct container *container;     // keeps the mappings alive; NULL for a model that came from no file
     struct tensor_map map;           // which tensor of the container is which parameter, as stored
     struct llm_tokenizer *tokenizer; // NULL when there is no vocabulary
     struct ops *ops;
@@ -34,6 +35,24 @@ char *model_resolve(const char *model, const struct llm_engine_options *options,
 bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *err);
 // Reads the vocabulary beside the model, if there is one, into engine->tokenizer.
 bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
+// A new model of this config, whose weights are zero (init.h) and F32 in memory. `name` stands where other models have
+// their path. The tokenizer (NULL: none) is the engine's from now on, also after a failure.
+struct llm_engine *engine_new(const char *name, const struct config *config, struct llm_tokenizer *tokenizer,
+                              const struct llm_engine_options *options, struct llm_error *err);
+
+// Moves the engine's weights into `weights` (all parameters, initialised here), as F32, and points the engine there:
+// sessions and evaluation of this engine see what training does to them. The block is the caller's, who releases it
+// before the engine and does not use the engine after that. After a failure the engine is as it was.
+bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, struct llm_error *err);
+
+// The numbers of one parameter as they are now: in the file, or where training has them.
+struct stored {
+    const void *data;
+    enum dtype dtype;
+    size_t n;
+};
+struct stored engine_stored(const struct llm_engine *engine, enum param param, int layer);
+
 // An engine of random F32 weights in memory, of this config. `name` stands where other models have their path.
 struct llm_engine *engine_synthesize(const char *name, const struct config *config, uint64_t seed,
                                      const struct llm_engine_options *options, struct llm_error *err);

@@ -49,7 +49,8 @@ static int64_t stored_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            bytes += (int64_t)engine->map.views[p][layer]->size;
+            const struct stored stored = engine_stored(engine, (enum param)p, layer);
+            bytes += (int64_t)dtype_bytes(stored.dtype, stored.n);
         }
     }
     return bytes;
@@ -67,12 +68,12 @@ int64_t llm_engine_check(struct llm_engine *engine) {
     int64_t count = 0, done = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct tensor_view *view = engine->map.views[p][layer];
-            const size_t n = (size_t)view->n_elements;
-            for (size_t first = 0; first < n; first += BLOCK) {
-                const size_t length = n - first < BLOCK ? n - first : BLOCK;
-                count += count_nonfinite(view->data + dtype_bytes(view->dtype, first), view->dtype, length);
-                done += (int64_t)dtype_bytes(view->dtype, length);
+            const struct stored stored = engine_stored(engine, (enum param)p, layer);
+            for (size_t first = 0; first < stored.n; first += BLOCK) {
+                const size_t length = stored.n - first < BLOCK ? stored.n - first : BLOCK;
+                const char *bytes = (const char *)stored.data + dtype_bytes(stored.dtype, first);
+                count += count_nonfinite(bytes, stored.dtype, length);
+                done += (int64_t)dtype_bytes(stored.dtype, length);
                 if (!report(engine, done, total)) return -1;
             }
         }
@@ -139,7 +140,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
     const struct config *config = &engine->config;
     *info = (struct llm_model_info){
         .path = engine->path,
-        .format = engine->container->format,
+        .format = engine->container != NULL ? engine->container->format : "memory",
         .dtype = dtype_info(engine->dtype)->name,
         .n_layer = config->n_layer,
         .n_head = config->n_head,
@@ -152,6 +153,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
         .tied_head = config->tied_head,
         .scale_attn_weights = config->scale_attn_weights,
         .scale_attn_by_layer = config->scale_attn_by_layer,
+        .qkv_bias = config->qkv_bias,
         .files = engine->files,
         .n_files = engine->n_files,
         .n_nonfinite = engine->n_nonfinite,

@@ -117,6 +117,7 @@ bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *
 
 void engine_release(struct llm_engine *engine) {
     if (engine->ops != NULL) weights_release(&engine->weights, &engine->config, engine->ops);
+    if (engine->own.data != NULL) param_block_release(&engine->own, engine->ops);
     ops_free(engine->ops);
     llm_tokenizer_free(engine->tokenizer);
     tensor_map_release(&engine->map);

@@ -70,7 +70,9 @@ int64_t param_size(const struct config *config, enum param param) {
 }
 
 bool param_present(const struct config *config, enum param param) {
-    return param != PARAM_HEAD || !config->tied_head;
+    if (param == PARAM_HEAD) return !config->tied_head;
+    if (param == PARAM_ATTN_QKV_BIAS) return config->qkv_bias;
+    return true;
 }
 
 int param_count(const struct config *config, enum param param) {

@@ -61,7 +61,8 @@ extern const struct param_info params[PARAM_COUNT];
 void param_shape(const struct config *config, enum param param, int *rows, int *cols);
 // Elements of one instance.
 int64_t param_size(const struct config *config, enum param param);
-// Whether a model of this config has the parameter (PARAM_HEAD: only when untied).
+// Whether a model of this config has the parameter (PARAM_HEAD: only when untied; PARAM_ATTN_QKV_BIAS: not in the
+// book's model).
 bool param_present(const struct config *config, enum param param);
 // Number of instances: n_layer or 1 (0 when absent).
 int param_count(const struct config *config, enum param param);
@@ -73,6 +74,7 @@ struct weights {
     struct matrix *tensors[PARAM_COUNT]; // [param_count] each
     void *owned;                         // one block for what had to be converted or copied, NULL if nothing
     int64_t bytes_owned;
+    bool in_block; // all F32, in a param_block that is somebody else's
 };
 
 static inline const struct matrix *weights_get(const struct weights *weights, enum param param, int layer) {

@@ -26,20 +26,30 @@ static size_t owned_bytes(enum param param, const struct tensor_view *view) {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
-                          struct llm_error *err) {
-    size_t n_matrices = 0, bytes = 0;
-    for (int p = 0; p < PARAM_COUNT; p++) {
-        const int count = param_count(config, (enum param)p);
-        n_matrices += (size_t)count;
-        for (int layer = 0; layer < count; layer++) bytes += owned_bytes((enum param)p, map->views[p][layer]);
-    }
+// The table of matrices, with their shapes.
+static bool tensors_alloc(struct weights *weights, const struct config *config, struct llm_error *err) {
+    size_t n_matrices = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) n_matrices += (size_t)param_count(config, (enum param)p);
     struct matrix *matrices = calloc(n_matrices, sizeof *matrices);
     if (matrices == NULL) return error_memory(err, "weights");
     for (int p = 0; p < PARAM_COUNT; p++) {
         const int count = param_count(config, (enum param)p);
         weights->tensors[p] = count > 0 ? matrices : NULL;
-        matrices += count;
+        for (int layer = 0; layer < count; layer++, matrices++) {
+            param_shape(config, (enum param)p, &matrices->rows, &matrices->cols);
+        }
+    }
+    return true;
+}
+
+static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
+                          struct llm_error *err) {
+    if (!tensors_alloc(weights, config, err)) return false;
+    size_t bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            bytes += owned_bytes((enum param)p, map->views[p][layer]);
+        }
     }
     if (bytes == 0) return true;
     weights->owned = aligned_alloc(ALIGNMENT, bytes);
@@ -73,7 +83,6 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
             }
             struct matrix *matrix = &weights->tensors[p][layer];
             matrix->dtype = memory_dtype(param, view);
-            param_shape(config, param, &matrix->rows, &matrix->cols);
             matrix->data = ops->put(ops, host, dtype_bytes(matrix->dtype, (size_t)view->n_elements));
             if (matrix->data == NULL) ok = error_memory(err, "weights");
         }
@@ -82,8 +91,21 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
     return ok;
 }
 
+bool weights_from_block(struct weights *weights, const struct param_block *block, const struct config *config,
+                        struct llm_error *err) {
+    *weights = (struct weights){.in_block = true};
+    if (!tensors_alloc(weights, config, err)) return false;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            weights->tensors[p][layer].dtype = DTYPE_F32;
+            weights->tensors[p][layer].data = param_block_at(block, (enum param)p, layer);
+        }
+    }
+    return true;
+}
+
 void weights_release(struct weights *weights, const struct config *config, struct ops *ops) {
-    for (int p = 0; p < PARAM_COUNT && weights->tensors[PARAM_WTE] != NULL; p++) {
+    for (int p = 0; p < PARAM_COUNT && weights->tensors[PARAM_WTE] != NULL && !weights->in_block; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
             ops->free(ops, (void *)weights->tensors[p][layer].data);
         }

@@ -56,6 +56,11 @@ static const float *host_get(struct ops *ops, const float *memory, size_t n) {
     return memory;
 }
 
+static void host_zero(struct ops *ops, float *memory, int64_t n) {
+    (void)ops;
+    memset(memory, 0, (size_t)n * sizeof *memory);
+}
+
 static void host_state_free(struct ops *ops) {
     struct host_state *state = host_state(ops);
     while (state->allocations != NULL) {
@@ -85,5 +90,6 @@ bool host_init(struct ops *ops, struct llm_error *err) {
     ops->free = host_free;
     ops->put = host_put;
     ops->get = host_get;
+    ops->zero = host_zero;
     return true;
 }

@@ -5,7 +5,7 @@
 // carries its own state (threads, primitive cache, scratch), so there are no globals and any level can
 // be forced. A GPU is another filling of the table.
 //
-// Memory goes through four verbs: alloc, free, put, get. Between put and get only operations touch the
+// Memory goes through five verbs: alloc, free, put, get, zero. Between put and get only operations touch the
 // numbers; sampler, initialiser and checkpoint work on what get returned.
 //
 // Contract
@@ -108,6 +108,7 @@ struct ops {
     void (*free)(struct ops *ops, void *memory);
     const void *(*put)(struct ops *ops, const void *host, size_t bytes);
     const float *(*get)(struct ops *ops, const float *memory, size_t n);
+    void (*zero)(struct ops *ops, float *memory, int64_t n); // memory[i] = 0
 
     // out[i] = wte[ids[i]] + wpe[positions[i]]            out [n, n_embd]
     void (*embed)(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,

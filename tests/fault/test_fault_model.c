@@ -54,6 +54,7 @@ static bool synthesize_body(void *user, struct llm_error *err) {
         .vocab_size = 101,
         .activation = ACTIVATION_GELU_TANH,
         .layer_norm_epsilon = 1e-5F,
+        .qkv_bias = true,
         .eos = -1,
     };
     (void)user;

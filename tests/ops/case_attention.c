@@ -72,12 +72,12 @@ static void attention_fixture(struct subjects *s) {
         N_EMBD = N_HEAD * HEAD_SIZE
     };
     float *qkv = fixture_read("attention", N * 3 * N_EMBD + N * N_EMBD);
-    const struct attention attention = {N_HEAD,    HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD, N_EMBD,
-                                        HEAD_SIZE, 3 * N_EMBD};
+    const struct attention attention = {N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD,
+                                        N_EMBD, HEAD_SIZE, 3 * N_EMBD,           1};
     for (int i = 0; i <= s->n; i++) {
         struct ops *ops = i < s->n ? s->list[i].ops[1] : s->ref;
         float out[N * N_EMBD];
-        const struct attention_sequence sequence = {qkv, qkv + N_EMBD, qkv + 2 * N_EMBD, out, N, N};
+        const struct attention_sequence sequence = {qkv, qkv + N_EMBD, qkv + 2 * N_EMBD, out, N, N, NULL, NULL};
         ops->attention(ops, &attention, &sequence, 1);
         check_close("attention against PyTorch", ops_level_name(ops->level), out, qkv + N * 3 * N_EMBD, N * N_EMBD,
                     2e-6);

@@ -161,6 +161,7 @@ static void write_extreme(const char *directory) {
                                   .activation = ACTIVATION_RELU,
                                   .layer_norm_epsilon = 1e-5F,
                                   .scale_attn_weights = true,
+                                  .qkv_bias = true,
                                   .tied_head = true,
                                   .eos = -1};
     struct llm_error err = {0};

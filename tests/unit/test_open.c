@@ -415,6 +415,7 @@ static void try_model(const uint8_t *bytes, size_t size) {
                                 .vocab_size = 101,
                                 .activation = ACTIVATION_GELU_TANH,
                                 .layer_norm_epsilon = 1e-5F,
+                                .qkv_bias = true,
                                 .tied_head = true};
         struct tensor_map map;
         if (tensor_map_init(&map, container, &config, "model.safetensors", &err)) {

@@ -32,6 +32,7 @@ static void test_sizes(void **state) {
                                 .n_ctx = 1024,
                                 .vocab_size = 50257,
                                 .layer_norm_epsilon = 1e-5F,
+                                .qkv_bias = true,
                                 .tied_head = true};
         struct llm_error err = {0};
         assert_true(config_check(&config, &err));

@@ -3,6 +3,7 @@
 // The parts are numbered through, heads of a sequence one after another, and the threads take the next
 // number as they come free; later blocks of queries see more keys, so each head begins with its last.
 #include "ops/cpu/cpu.h"
+#include "ops/ref/ref.h"
 
 static int query_blocks(const struct attention_sequence *sequence) {
     return (sequence->n_query + ATTEND_QUERIES - 1) / ATTEND_QUERIES;
@@ -43,6 +44,10 @@ void cpu_attention(struct ops *ops, const struct attention *attention, const str
     struct attention_job job = {cpu_of(ops)->kernels, attention, sequences, 0, {0}};
     int64_t work = 0;
     for (int s = 0; s < n_sequences; s++) {
+        if (sequences[s].lse != NULL || sequences[s].keep != NULL) { // training: no kernel does these
+            ref_attention(ops, attention, sequences, n_sequences);
+            return;
+        }
         job.n_parts += (int64_t)attention->n_head * query_blocks(&sequences[s]);
         work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
     }

@@ -4,7 +4,7 @@
 // machine. It calls nothing but libm. Sums run in double and are rounded once, at the end, so that a
 // difference between a kernel and its twin here is the kernel's own rounding. Time is no concern.
 //
-// One file an operation; in training each forward function gets its backward beside it.
+// One file an operation, its backward beside it.
 #ifndef OPS_REF_REF_H
 #define OPS_REF_REF_H
 
@@ -24,8 +24,30 @@ bool ref_head_loss(struct ops *ops, float *loss, const float *x, const struct ma
                    int n, struct llm_error *err);
 bool ref_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
 
-// activation(x), shared by linear here and by the tests.
+void ref_embed_backward(struct ops *ops, float *dwte, float *dwpe, const float *dout, const int32_t *ids,
+                        const int32_t *positions, int n, int n_embd);
+void ref_layer_norm_backward(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout,
+                             const float *x, const float *weight, float epsilon, int n, int n_embd);
+void ref_activate(struct ops *ops, float *out, const float *x, enum activation activation, int64_t n);
+void ref_activation_backward(struct ops *ops, float *dx, const float *dout, const float *x, enum activation activation,
+                             int64_t n);
+void ref_dropout(struct ops *ops, float *out, const float *x, const uint8_t *keep, float scale, const float *residual,
+                 int64_t n);
+bool ref_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                         const struct linear *linear, int n, struct llm_error *err);
+void ref_attention_backward(struct ops *ops, const struct attention *attention,
+                            const struct attention_sequence *sequences, const struct attention_gradient *gradients,
+                            int n_sequences);
+bool ref_head_loss_backward(struct ops *ops, float *loss, float *dx, float *dweight, const float *x,
+                            const struct matrix *weight, const int32_t *targets, const float *scales, int n,
+                            struct llm_error *err);
+void ref_adamw(struct ops *ops, float *weight, float *m, float *v, float *gradient, const struct adamw *settings,
+               int64_t n);
+double ref_sum_of_squares(struct ops *ops, const float *x, int64_t n);
+
+// activation(x), shared by linear here and by the tests, and its derivative.
 double ref_activation(enum activation activation, double x);
+double ref_activation_derivative(enum activation activation, double x);
 
 // Element [row, col] of a weight matrix, widened.
 static inline float matrix_at(const struct matrix *matrix, int row, int col) {
