@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/size.h"
 #include "base/str.h"
 #include "base/team.h"
@@ -103,7 +104,7 @@ static bool add_tensor(void *user, const struct pickled_tensor *pickled, struct 
 // ---- Checksums ------------------------------------------------------------------------------
 
 static bool crc_matches(const struct zip_entry *entry) {
-    return entry->crc == 0 || zip_crc(0, entry->data, entry->size) == entry->crc;
+    return entry->crc == 0 || crc32_zip(0, entry->data, entry->size) == entry->crc;
 }
 
 struct damage_job {

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/cursor.h"
 #include "base/size.h"
@@ -32,10 +31,6 @@ static const uint32_t central_magic = 0x02014b50;
 static const uint32_t end_magic = 0x06054b50;
 static const uint32_t end64_magic = 0x06064b50;
 static const uint32_t locator_magic = 0x07064b50;
-
-uint32_t zip_crc(uint32_t crc, const void *bytes, size_t size) {
-    return (uint32_t)crc32_z(crc, bytes, size);
-}
 
 // ---- The end of the archive -----------------------------------------------------------------
 
@@ -125,15 +120,15 @@ struct header {
     uint16_t flags, method;
     uint32_t crc;
     uint64_t packed_size, size, offset; // offset: of the local header; only the central one has it
-    const uint8_t *name;
-    uint16_t name_size;
+    const uint8_t *name, *extra;
+    uint16_t name_size, extra_size;
 };
 
 // Takes from the zip64 extra field the numbers that had no room, in the order of the standard.
-static bool read_extra(struct header *header, const uint8_t *extra, uint16_t extra_size, struct llm_error *err) {
+static bool read_extra(struct header *header, struct llm_error *err) {
     uint64_t *const wanted[] = {&header->size, &header->packed_size, &header->offset};
     struct cursor cursor;
-    cursor_init(&cursor, extra, extra_size, err);
+    cursor_init(&cursor, header->extra, header->extra_size, err);
     bool found = false;
     while (cursor_left(&cursor) >= 4) {
         const uint16_t id = cursor_u16(&cursor, "extra field");
@@ -153,8 +148,8 @@ static bool read_extra(struct header *header, const uint8_t *extra, uint16_t ext
     return true;
 }
 
-// The part that both kinds have, from flags to the size of the name; *extra_size is that of the extra field.
-static void read_common(struct cursor *cursor, struct header *header, uint16_t *extra_size) {
+// The part that both kinds have, from flags to the sizes of name and extra field.
+static void read_common(struct cursor *cursor, struct header *header) {
     cursor_u16(cursor, "version needed");
     header->flags = cursor_u16(cursor, "flags");
     header->method = cursor_u16(cursor, "method");
@@ -163,24 +158,23 @@ static void read_common(struct cursor *cursor, struct header *header, uint16_t *
     header->packed_size = cursor_u32(cursor, "size");
     header->size = cursor_u32(cursor, "size");
     header->name_size = cursor_u16(cursor, "name size");
-    *extra_size = cursor_u16(cursor, "extra size");
+    header->extra_size = cursor_u16(cursor, "extra size");
 }
 
-static bool read_central(struct cursor *cursor, struct header *header, struct llm_error *err) {
+static bool read_central(struct cursor *cursor, struct header *header) {
     *header = (struct header){0};
     if (cursor_u32(cursor, "directory entry") != central_magic && cursor_ok(cursor)) {
         return cursor_fail(cursor, "a directory entry was expected");
     }
     cursor_u16(cursor, "version made by");
-    uint16_t extra_size = 0;
-    read_common(cursor, header, &extra_size);
+    read_common(cursor, header);
     const uint16_t comment_size = cursor_u16(cursor, "comment size");
     cursor_take(cursor, 8, "attributes");
     header->offset = cursor_u32(cursor, "offset");
     header->name = cursor_take(cursor, header->name_size, "name");
-    const uint8_t *extra = cursor_take(cursor, extra_size, "extra field");
+    header->extra = cursor_take(cursor, header->extra_size, "extra field");
     cursor_take(cursor, comment_size, "comment");
-    return cursor_ok(cursor) && read_extra(header, extra, extra_size, err);
+    return cursor_ok(cursor);
 }
 
 // The local header at header->offset must say the same; gives the place of the data. `end`: where the directory begins.
@@ -194,12 +188,11 @@ static bool read_local(const uint8_t *bytes, size_t end, const struct header *ce
     cursor_init(&cursor, bytes, end, err);
     cursor.offset = (size_t)central->offset;
     struct header local = {0};
-    uint16_t extra_size = 0;
     const uint32_t magic = cursor_u32(&cursor, "local header");
-    read_common(&cursor, &local, &extra_size);
+    read_common(&cursor, &local);
     local.name = cursor_take(&cursor, local.name_size, "name");
-    const uint8_t *extra = cursor_take(&cursor, extra_size, "extra field");
-    if (!cursor_ok(&cursor) || !read_extra(&local, extra, extra_size, err)) return false;
+    local.extra = cursor_take(&cursor, local.extra_size, "extra field");
+    if (!cursor_ok(&cursor) || !read_extra(&local, err)) return false;
     const bool late = (local.flags & FLAG_DESCRIPTOR) != 0;
     if (magic != local_magic || local.flags != central->flags || local.method != central->method ||
         local.name_size != central->name_size || memcmp(local.name, central->name, local.name_size) != 0 ||
@@ -230,9 +223,9 @@ static bool check_name(const char *name, size_t size, struct llm_error *err) {
     return ok || error_set(err, LLM_ERROR_FORMAT, "its name is not a plain path");
 }
 
-static bool read_entry(struct zip_entry *entry, const struct header *header, const uint8_t *bytes, size_t end,
+static bool read_entry(struct zip_entry *entry, struct header *header, const uint8_t *bytes, size_t end,
                        struct llm_error *err) {
-    if (!check_name((const char *)header->name, header->name_size, err)) return false;
+    if (!read_extra(header, err) || !check_name((const char *)header->name, header->name_size, err)) return false;
     if ((header->flags & FLAG_ENCRYPTED) != 0) return error_set(err, LLM_ERROR_UNSUPPORTED, "is encrypted");
     if (header->method != 0) {
         return error_set(err, LLM_ERROR_UNSUPPORTED,
@@ -336,7 +329,7 @@ bool zip_entries_read(struct zip_entries *entries, const uint8_t *bytes, size_t 
     bool ok = true;
     while (ok && entries->n < (int)directory.n) {
         struct header header;
-        ok = read_central(&cursor, &header, err);
+        ok = read_central(&cursor, &header);
         if (ok && !read_entry(&entries->entries[entries->n], &header, bytes, (size_t)directory.offset, err)) {
             ok = blame_entry((const char *)header.name, header.name_size, err);
         }

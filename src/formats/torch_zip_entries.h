@@ -31,7 +31,4 @@ struct zip_entry *zip_entries_find(const struct zip_entries *entries, const char
 // An entry's name for a sentence, as str_quote() has it.
 char *zip_entry_quote(const char *name, size_t size, char out[STR_QUOTE_SIZE]);
 
-// CRC-32 of zip; begin with 0, as for crc32c().
-uint32_t zip_crc(uint32_t crc, const void *bytes, size_t size);
-
 #endif

@@ -8,11 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/size.h"
+#include "base/crc32c.h"
 #include "base/str.h"
 #include "formats/builder.h"
 #include "formats/torch_zip.h"
-#include "formats/torch_zip_entries.h"
 
 enum {
     ALIGNMENT = 64, // of every entry's data, as torch.save() has it
@@ -295,7 +294,7 @@ static bool open_entry(struct torch_zip_writer *writer, const char *name, uint64
 
 static bool write_into_entry(struct torch_zip_writer *writer, const void *bytes, size_t size, struct llm_error *err) {
     struct entry *entry = &writer->entries[writer->n_entries - 1];
-    entry->crc = zip_crc(entry->crc, bytes, size);
+    entry->crc = crc32_zip(entry->crc, bytes, size);
     writer->left -= size;
     return write_bytes(writer, bytes, size, err);
 }
