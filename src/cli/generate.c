@@ -209,6 +209,8 @@ static bool app_open(struct app *app, struct llm_error *err) {
     app->engine = llm_engine_open(args->model, &options, err);
     if (app->engine == NULL) return false;
     app->tokenizer = llm_engine_tokenizer(app->engine);
+    app->session = llm_session_new(app->engine, args->samples, err);
+    if (app->session == NULL) return false;
     const bool needs_text = args->prompt_ids == NULL || (!args->print_ids && !args->json);
     if (app->tokenizer == NULL && needs_text) {
         struct llm_model_info info;
@@ -217,8 +219,7 @@ static bool app_open(struct app *app, struct llm_error *err) {
                          "%s: the model has no vocabulary, so it has no text; give --prompt-ids and --print-ids",
                          info.path);
     }
-    app->session = llm_session_new(app->engine, args->samples, err);
-    return app->session != NULL;
+    return true;
 }
 
 static int generate_with(struct app *app, enum source source, const char *text, size_t size) {

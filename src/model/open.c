@@ -73,7 +73,7 @@ static bool infer_config(struct llm_engine *engine, struct llm_error *err) {
     if (!dialect_infer_config(&engine->config, engine->container, engine->n_head, engine->path, err)) return false;
     if (engine->n_head != 0) return true;
     engine_notice(&engine->callbacks,
-                  "%s: there is no config.json beside it; %d heads of 64 numbers each are assumed, as GPT-2 has them",
+                  "%s: there is no config.json beside it; n_head %d is assumed: heads of 64 numbers, as GPT-2 has them",
                   engine->path, engine->config.n_head);
     return true;
 }

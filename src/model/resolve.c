@@ -91,9 +91,10 @@ static char *resolve_nothing(const char *model, struct llm_error *err) {
     for (int i = 0; i < n_items; i++) {
         if (store_is_model(items[i].name)) strbuf_printf(&names, "%s, ", items[i].name);
     }
-    error_set(err, LLM_ERROR_NOT_FOUND,
-              "%.300s: there is no such model; a directory, a .safetensors or .pth file, or one of %sbundled was expected",
-              model, strbuf_ok(&names) ? names.bytes : "");
+    error_set(
+        err, LLM_ERROR_NOT_FOUND,
+        "%.300s: there is no such model; a directory, a .safetensors or .pth file, or one of %sbundled was expected",
+        model, strbuf_ok(&names) ? names.bytes : "");
     strbuf_release(&names);
     return NULL;
 }

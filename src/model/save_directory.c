@@ -89,6 +89,14 @@ static bool write_vocabulary(const struct saving *saving, const char *directory,
 }
 
 bool save_directory(struct saving *saving, const char *directory, int64_t shard_size, struct llm_error *err) {
-    return write_tensors(saving, directory, shard_size, err) && write_config(saving, directory, err) &&
-           write_vocabulary(saving, directory, err);
+    if (!write_tensors(saving, directory, shard_size, err) || !write_config(saving, directory, err) ||
+        !write_vocabulary(saving, directory, err)) {
+        return false;
+    }
+    if (param_count(&saving->engine->config, PARAM_SCORE_BIAS) > 0) {
+        engine_notice(&saving->engine->callbacks,
+                      "score.bias is written, but GPT2ForSequenceClassification has no such parameter: transformers "
+                      "leaves it out");
+    }
+    return true;
 }

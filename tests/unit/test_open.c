@@ -104,7 +104,7 @@ static void expect_refusal(const char *model, const char *sentence) {
 
 static const char *const fixtures[] = {"prefix",  "plain",   "shards",  "stored", "headonly",   "padded", "f16",
                                        "bf16",    "openai",  "untied",  "inner",  "untiedflag", "relu",   "gelu",
-                                       "epsilon", "noscale", "bylayer", "head64", "distil",     "text"};
+                                       "epsilon", "noscale", "bylayer", "head64", "distil",     "text",   "book"};
 
 // Parameters and the dtype of the whole, for every fixture.
 static void test_every_fixture(void **state) {
