@@ -125,25 +125,29 @@ def head_loss_backward():
 
 def adamw():
     # Ten steps in float32 by torch.optim.AdamW: first with decay on everything, then on the first half alone and with
-    # gradients scaled as clipping does.
-    n, steps = 40, 10
+    # gradients scaled as clipping does. Weights of the default (for-each) step and of the fused one; m and v are the
+    # same in both. Halves of 32, a multiple of what PyTorch's vectors take, since what is left over is rounded otherwise.
+    n, steps = 64, 10
     start, gradients, scales = random(n).float(), random(steps, n, scale=0.1).float(), torch.rand(steps)
     rates = [1e-3 * min(1, (step + 1) / 4) for step in range(steps)]
     arrays = [start, gradients, torch.tensor(rates), scales]
     for half in (False, True):
-        weights = [part.clone().requires_grad_() for part in start.split(n // 2)]
-        groups = [{"params": weights[:1]}, {"params": weights[1:], "weight_decay": 0.0 if half else 0.1}]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-        for step in range(steps):
-            gradient = gradients[step] * (scales[step] if half else 1)
-            for weight, part in zip(weights, gradient.split(n // 2)):
-                weight.grad = part.clone()
-            for group in optimizer.param_groups:
-                group["lr"] = rates[step]
-            optimizer.step()
-        arrays += weights
-        for key in ("exp_avg", "exp_avg_sq"):
-            arrays += [optimizer.state[weight][key] for weight in weights]
+        weights, moments = {}, {}
+        for fused in (False, True):
+            parts = [part.clone().requires_grad_() for part in start.split(n // 2)]
+            groups = [{"params": parts[:1]}, {"params": parts[1:], "weight_decay": 0.0 if half else 0.1}]
+            optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, fused=fused)
+            for step in range(steps):
+                gradient = gradients[step] * (scales[step] if half else 1)
+                for weight, part in zip(parts, gradient.split(n // 2)):
+                    weight.grad = part.clone()
+                for group in optimizer.param_groups:
+                    group["lr"] = rates[step]
+                optimizer.step()
+            weights[fused] = parts
+            moments[fused] = [optimizer.state[part][key] for key in ("exp_avg", "exp_avg_sq") for part in parts]
+        assert all(torch.equal(a, b) for a, b in zip(moments[False], moments[True]))
+        arrays += weights[False] + weights[True] + moments[True]
     write("adamw", *arrays)
 
 

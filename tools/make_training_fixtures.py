@@ -3,7 +3,7 @@
 
     python3 tools/make_training_fixtures.py [DIRECTORY]     (default: tests/fixtures/training of this checkout)
 
-Made with torch 2.15.0, transformers 5.23.0 and llms-from-scratch 1.0.18 (the versions in use are written into
+Made with torch 2.15.0, transformers 5.23.0 and llms-from-scratch 1.0.19 (the versions in use are written into
 DIRECTORY/README.md). The files are committed; neither the program nor its tests need Python packages.
 
 NAME.safetensors, for each row of VARIANTS and DROPOUT:

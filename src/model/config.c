@@ -281,3 +281,34 @@ char *config_json(const struct config *config, enum dtype dtype) {
     free(text);
     return line;
 }
+
+// ---- GPT-2's own ----------------------------------------------------------------------------
+
+// Radford et al. 2019, table 2, with the sizes as OpenAI corrected them.
+static const struct {
+    const char *name;
+    int n_layer, n_head, n_embd;
+} sizes[] = {{"124M", 12, 12, 768}, {"355M", 24, 16, 1024}, {"774M", 36, 20, 1280}, {"1558M", 48, 25, 1600}};
+
+bool config_gpt2(struct config *config, const char *size, struct llm_error *err) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (strcmp(sizes[i].name, size) != 0) continue;
+        *config = (struct config){
+            .n_layer = sizes[i].n_layer,
+            .n_head = sizes[i].n_head,
+            .n_embd = sizes[i].n_embd,
+            .n_inner = 4 * sizes[i].n_embd,
+            .n_ctx = 1024,
+            .vocab_size = 50257,
+            .activation = ACTIVATION_GELU_TANH,
+            .layer_norm_epsilon = 1e-5F,
+            .scale_attn_weights = true,
+            .qkv_bias = true,
+            .tied_head = true,
+            .eos = 50256,
+        };
+        return true;
+    }
+    return error_set(err, LLM_ERROR_ARGUMENT,
+                     "there is no GPT-2 of size \"%.40s\"; 124M, 355M, 774M or 1558M was expected", size);
+}

@@ -29,6 +29,9 @@ struct config {
 bool config_parse(struct config *config, const char *bytes, size_t size, struct llm_error *err);
 bool config_parse_hparams(struct config *config, const char *bytes, size_t size, struct llm_error *err);
 
+// The GPT-2 of this size: "124M", "355M", "774M", "1558M".
+bool config_gpt2(struct config *config, const char *size, struct llm_error *err);
+
 // Every number within what the program can hold (n_head divides n_embd, no overflow in any product).
 bool config_check(const struct config *config, struct llm_error *err);
 

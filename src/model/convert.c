@@ -1,11 +1,11 @@
-// convert.c: from one model to another, whatever it was read from: a directory in Hugging Face layout, or one file of
-// PyTorch's. What is written is in save.h; here is where, and what is not overwritten.
-#include <dirent.h>
-#include <stdio.h>
+// convert.c: from a model that lies somewhere to one elsewhere: in Hugging Face layout (save.c), or one file of
+// PyTorch's (save_torch.c). Tensors go from the source's mapping to the file in blocks, so converting takes little
+// memory, whatever the model.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "model/engine.h"
 #include "model/save.h"
 
 void llm_convert_options_init(struct llm_convert_options *options) {
@@ -61,23 +61,8 @@ static char *destination_path(const char *destination, struct llm_error *err) {
     return path;
 }
 
-// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it.
-static bool replaceable(const char *directory) {
-    if (directory_holds(directory, "config.json")) {
-        return directory_holds(directory, "model.safetensors") ||
-               directory_holds(directory, "model.safetensors.index.json");
-    }
-    DIR *entries = opendir(directory);
-    int n = 0;
-    while (entries != NULL && readdir(entries) != NULL) n++;
-    if (entries != NULL) closedir(entries);
-    return n == 2; // "." and ".."
-}
-
-// The source must not be overwritten, nor its directory filled while it is read (one file may be put there), and
-// --force must not replace a directory of something else (a home directory, say).
-static bool check_destination(const char *source, const char *destination, bool as_file, bool overwrite,
-                              struct llm_error *err) {
+// The source must not be overwritten, nor its directory filled while it is read; one file may be put there.
+static bool check_destination(const char *source, const char *destination, bool as_file, struct llm_error *err) {
     char *from = realpath(source, NULL);
     char *to = destination_path(destination, err);
     bool ok = false;
@@ -94,8 +79,6 @@ static bool check_destination(const char *source, const char *destination, bool 
                   source);
     } else if (lies_in(from, to)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: holds the source, %s; another place was expected", destination, source);
-    } else if (overwrite && directory_exists(to) && !replaceable(to)) {
-        error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", destination);
     } else {
         ok = true;
     }
@@ -106,37 +89,31 @@ static bool check_destination(const char *source, const char *destination, bool 
 
 // ---- The whole ------------------------------------------------------------------------------
 
-// Sentences name the place the user knows, not the temporary one beside it.
-static void name_destination(struct llm_error *err, const char *temporary, const char *destination) {
-    char *found = err == NULL ? NULL : strstr(err->text, temporary);
-    if (found == NULL) return;
-    struct llm_error named = {.code = err->code};
-    snprintf(named.text, sizeof named.text, "%.*s%s%s", (int)(found - err->text), err->text, destination,
-             found + strlen(temporary));
-    *err = named;
-}
-
-static bool convert_directory(struct saving *saving, const char *destination, const struct llm_convert_options *options,
-                              struct llm_error *err) {
-    struct directory_writer *writer = directory_writer_open(destination, options->overwrite, err);
-    if (writer == NULL) return false;
-    const char *directory = directory_writer_path(writer);
-    if (save_directory(saving, directory, options->shard_size, err)) return directory_writer_commit(writer, err);
-    name_destination(err, directory, destination);
-    directory_writer_abort(writer);
-    return false;
-}
-
-static bool convert_file(struct saving *saving, const char *destination, const struct llm_convert_options *options,
-                         struct llm_error *err) {
+static bool convert_to_file(const struct llm_engine *engine, const char *path,
+                            const struct llm_convert_options *options, struct save_counts *counts,
+                            struct llm_error *err) {
     if (options->shard_size != 0) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: PyTorch's files are not written in shards", destination);
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: PyTorch's files are not written in shards", path);
     }
-    if (path_exists(destination) && !(options->overwrite && file_exists(destination))) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there already; name another place%s", destination,
-                         file_exists(destination) ? ", or allow it to be replaced" : "");
+    if (path_exists(path) && !(options->overwrite && file_exists(path))) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there already; name another place%s", path,
+                         file_exists(path) ? ", or allow it to be replaced" : "");
     }
-    return save_torch(saving, destination, err);
+    return save_torch(engine, path, options, counts, err);
+}
+
+static void give_notices(const struct llm_convert_options *options, const struct save_counts *counts) {
+    const long long nonfinite = counts->nonfinite, overflowed = counts->overflowed;
+    if (nonfinite > 0) {
+        engine_notice(&options->callbacks, "%lld weight%s of the source %s NaN or infinite", nonfinite,
+                      nonfinite == 1 ? "" : "s", nonfinite == 1 ? "is" : "are");
+    }
+    if (overflowed > 0) {
+        const bool is_f16 = options->dtype == LLM_F16;
+        engine_notice(&options->callbacks, "%lld weight%s too large for %s and became infinite%s", overflowed,
+                      overflowed == 1 ? " is" : "s are", is_f16 ? "F16" : "BF16",
+                      is_f16 ? "; BF16 has their range" : "");
+    }
 }
 
 bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
@@ -152,14 +129,15 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     if (path == NULL) return false;
     const bool as_file = is_file_name(destination);
     struct llm_engine engine = {.callbacks = options->callbacks, .n_head = options->n_head};
-    bool ok = check_destination(path, destination, as_file, options->overwrite, err) && engine_read(&engine, path, err);
+    struct save_counts counts;
+    bool ok = check_destination(path, destination, as_file, err) && engine_read(&engine, path, err);
     if (ok) {
-        struct saving saving = {.engine = &engine, .dtype = options->dtype, .what = "converting"};
-        ok = engine_read_tokenizer(&engine, err) && (as_file ? convert_file(&saving, destination, options, err)
-                                                             : convert_directory(&saving, destination, options, err));
-        if (ok) saving_notices(&saving);
+        ok = engine_read_tokenizer(&engine, err) &&
+             (as_file ? convert_to_file(&engine, destination, options, &counts, err)
+                      : save_directory(&engine, destination, options, &counts, err));
         engine_release(&engine);
     }
+    if (ok) give_notices(options, &counts);
     free(path);
     return ok;
 }

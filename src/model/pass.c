@@ -108,9 +108,11 @@ static bool check_options(const struct config *config, const struct pass_options
                          trainable->first_layer, config->n_layer);
     }
     if (trainable->embeddings && trainable->first_layer > 0) {
-        return error_set(err, LLM_ERROR_ARGUMENT,
-                         "the embeddings cannot be trained while the layers below %d above them are frozen",
-                         trainable->first_layer);
+        return error_set(
+            err, LLM_ERROR_ARGUMENT,
+            "the embeddings cannot be trained while layers above them are frozen (the first trained one is "
+            "%d)",
+            trainable->first_layer);
     }
     return check_probability("embeddings", options->dropout_embedding, err) &&
            check_probability("attention", options->dropout_attention, err) &&

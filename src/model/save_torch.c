@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "formats/torch_zip.h"
-#include "model/save.h"
+#include "model/saving.h"
 
 // One tensor of the file, in the order of the state dict.
 struct item {
@@ -90,22 +90,19 @@ static bool write_data(void *writer, const void *bytes, size_t size, struct llm_
     return torch_zip_writer_data(writer, bytes, size, err);
 }
 
-// torch.triu(torch.ones(n, n), diagonal=1): 1 where a token must not look, behind itself.
+// torch.triu(torch.ones(n, n), diagonal=1): 1 where a token must not look, behind itself. A buffer stays F32, whatever
+// the weights become.
 static bool write_mask(struct saving *saving, struct torch_zip_writer *writer, struct llm_error *err) {
     const int n = saving->engine->config.n_ctx;
-    struct param_view row = {.rows = 1, .cols = n, .dtype = DTYPE_F32, .n_elements = n};
-    float *numbers = malloc((size_t)n * sizeof *numbers);
-    if (numbers == NULL) return error_memory(err, "mask");
-    row.data = (const uint8_t *)numbers;
-    struct saving plain = *saving; // a buffer stays F32, whatever the weights become
-    plain.dtype = -1;
+    float *row = malloc((size_t)n * sizeof *row);
+    if (row == NULL) return error_memory(err, "mask");
     bool ok = true;
     for (int i = 0; ok && i < n; i++) {
-        for (int j = 0; j < n; j++) numbers[j] = j > i ? 1.0F : 0.0F;
-        ok = saving_rows(&plain, &row, write_data, writer, err);
+        for (int j = 0; j < n; j++) row[j] = j > i ? 1.0F : 0.0F;
+        ok = torch_zip_writer_data(writer, row, (size_t)n * sizeof *row, err);
     }
-    saving->done = plain.done;
-    free(numbers);
+    saving->done += (int64_t)n * n * (int64_t)sizeof *row;
+    free(row);
     return ok;
 }
 
@@ -137,20 +134,23 @@ static bool check_book(const struct config *config, struct llm_error *err) {
                                      what);
 }
 
-bool save_torch(struct saving *saving, const char *path, struct llm_error *err) {
-    const struct config *config = &saving->engine->config;
+bool save_torch(const struct llm_engine *engine, const char *path, const struct llm_convert_options *options,
+                struct save_counts *counts, struct llm_error *err) {
+    const struct config *config = &engine->config;
     if (!check_book(config, err)) return false;
+    *counts = (struct save_counts){0};
+    struct saving saving = {.engine = engine, .options = options, .counts = counts};
     struct torch_zip_writer *writer = torch_zip_writer_new(path, err);
     if (writer == NULL) return false;
-    const bool ok = saving_alloc(saving, err) && each_item(saving, writer, declare_item, err) &&
-                    each_item(saving, writer, write_item, err);
-    saving_release(saving);
+    const bool ok = saving_alloc(&saving, err) && each_item(&saving, writer, declare_item, err) &&
+                    each_item(&saving, writer, write_item, err);
+    saving_release(&saving);
     if (!ok) {
         torch_zip_writer_free(writer);
         return false;
     }
     if (!torch_zip_writer_finish(writer, err)) return false;
-    engine_notice(&saving->engine->callbacks,
+    engine_notice(&options->callbacks,
                   "%s: for GPTModel({\"vocab_size\": %d, \"context_length\": %d, \"emb_dim\": %d, \"n_heads\": %d, "
                   "\"n_layers\": %d, \"drop_rate\": 0.0, \"qkv_bias\": %s})",
                   path, config->vocab_size, config->n_ctx, config->n_embd, config->n_head, config->n_layer,

@@ -7,15 +7,7 @@
 
 #include "model/engine.h"
 
-// Radford et al. 2019, table 2, with the sizes as OpenAI corrected them.
-static const struct {
-    const char *name;
-    int n_layer, n_head, n_embd;
-} sizes[] = {{"124M", 12, 12, 768}, {"355M", 24, 16, 1024}, {"774M", 36, 20, 1280}, {"1558M", 48, 25, 1600}};
-
 enum {
-    N_CTX = 1024,
-    VOCAB_SIZE = 50257,
     MAX_NAME = 64
 };
 
@@ -69,29 +61,8 @@ struct llm_engine *engine_synthesize(const char *name, const struct config *conf
 
 struct llm_engine *llm_engine_synthetic(const char *size, uint64_t seed, const struct llm_engine_options *options,
                                         struct llm_error *err) {
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        if (strcmp(sizes[i].name, size) != 0) continue;
-        const struct config config = {
-            .n_layer = sizes[i].n_layer,
-            .n_head = sizes[i].n_head,
-            .n_embd = sizes[i].n_embd,
-            .n_inner = 4 * sizes[i].n_embd,
-            .n_ctx = N_CTX,
-            .vocab_size = VOCAB_SIZE,
-            .activation = ACTIVATION_GELU_TANH,
-            .layer_norm_epsilon = 1e-5F,
-            .scale_attn_weights = true,
-            .qkv_bias = true,
-            .tied_head = true,
-            .eos = VOCAB_SIZE - 1,
-        };
-        char name[MAX_NAME] = "synthetic ";
-        return engine_synthesize(strncat(name, sizes[i].name, sizeof name - strlen(name) - 1), &config, seed, options,
-                                 err);
-    }
-    error_set(err, LLM_ERROR_ARGUMENT,
-              "there is no synthetic model of size \"%.40s\"; 124M, 355M, 774M or 1558M was "
-              "expected",
-              size);
-    return NULL;
+    struct config config;
+    if (!config_gpt2(&config, size, err)) return NULL;
+    char name[MAX_NAME] = "synthetic ";
+    return engine_synthesize(strncat(name, size, sizeof name - strlen(name) - 1), &config, seed, options, err);
 }

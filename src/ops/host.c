@@ -68,7 +68,10 @@ static void host_state_free(struct ops *ops) {
         free(state->allocations->base);
         state->allocations = next;
     }
-    if (state->cpu != NULL) free(state->cpu->scratch);
+    if (state->cpu != NULL) {
+        free(state->cpu->scratch);
+        free(state->cpu->packs);
+    }
     free(state->cpu);
     team_free(state->team);
     pthread_mutex_destroy(&state->lock);

@@ -34,6 +34,12 @@ def test_the_tiny_model_is_whole(my_llm, tmp_path):
     assert my_llm("info", tiny.write_model(tmp_path / "m")).code == 0
 
 
+@pytest.mark.parametrize("bias", [None, tiny.tensor([12], value=0)], ids=["absent", "zero"])
+def test_a_model_without_qkv_bias(my_llm, tmp_path, bias):
+    named = changed(h__0__attn__c_attn__bias=bias)
+    assert my_llm("info", tiny.write_model(tmp_path / "m", named, qkv_bias=False)).code == 0
+
+
 # case: tensors, changes of config.json, the sentence behind "<model>/"; {m} is the model's directory
 TENSOR_CASES = {
     "transposed": (changed(h__0__attn__c_attn__weight=tiny.tensor([12, 4])), {},
@@ -67,6 +73,8 @@ TENSOR_CASES = {
                         "{m}: tensor wpe.weight is missing, and 2 more"),
     "missing-layer": (None, dict(n_layer=2), "{m}: tensor h.1.ln_1.weight is missing, and 11 more"),
     "missing-head": (None, dict(tie_word_embeddings=False), "{m}: tensor lm_head.weight is missing"),
+    "qkv-bias": (None, dict(qkv_bias=False),
+                 "{m}: tensor h.0.attn.c_attn.bias is not zero, but the config has qkv_bias false"),
     "missing-embedding": (changed(wte__weight=None), {}, "{m}: tensor wte.weight is missing"),
     "one-layer-too-many": (tiny.tensors(n_layer=2), {},
                            "{m}/model.safetensors: tensor h.1.attn.c_attn.bias belongs to layer 1, but the config "

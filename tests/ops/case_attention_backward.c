@@ -211,11 +211,11 @@ static void attention_backward_causal(struct subjects *s, int n, int poisoned) {
 }
 
 static void case_attention_backward(struct subjects *s) {
-    static const int head_sizes[] = {16, 25, 64, 130, 1};
+    static const int head_sizes[] = {16, 25, 64, 130, 1, 40, 80};
     attention_backward_fixture(s);
     attention_backward_differences(s, false);
     attention_backward_differences(s, true);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         for (int mode = 0; mode < 4; mode++) {
             attention_backward_compare(s, head_sizes[i], mode % 2 == 1, mode / 2 == 1, mode == 1 ? 10 : 1);
         }

@@ -93,6 +93,30 @@ static void head_backward_shape(struct subjects *s, enum dtype dtype, int n, int
     subjects_clear(s);
 }
 
+// A row with a NaN has a NaN loss and a NaN gradient; its neighbours keep theirs.
+static void head_backward_nan(struct subjects *s) {
+    enum {
+        N = 3,
+        N_EMBD = 24,
+        VOCABULARY = 1000
+    };
+    float *x = input_f32(s, N * N_EMBD, 1);
+    x[N_EMBD + 5] = NAN;
+    const int32_t targets[N] = {1, 2, 3};
+    const float scales[N] = {1, 1, 1};
+    const struct head_backward a = {x, input_matrix(s, DTYPE_F32, VOCABULARY, N_EMBD, 1), targets, scales, N};
+    for (int i = 0; i <= s->n; i++) {
+        float loss[N];
+        float dx[N * N_EMBD];
+        head_backward_call(i < s->n ? s->list[i].ops[1] : s->ref, &a, (float *const[]){loss, dx, NULL});
+        for (int row = 0; row < N; row++) {
+            assert_int_equal(isnan(loss[row]) != 0, row == 1);
+            for (int j = 0; j < N_EMBD; j++) assert_int_equal(isnan(dx[row * N_EMBD + j]) != 0, row == 1);
+        }
+    }
+    subjects_clear(s);
+}
+
 static void case_head_loss_backward(struct subjects *s) {
     head_backward_fixture(s);
     head_backward_differences(s);
@@ -103,4 +127,6 @@ static void case_head_loss_backward(struct subjects *s) {
         head_backward_shape(s, (enum dtype)dtype, 3, 8, 1, 1);
     }
     head_backward_shape(s, DTYPE_F32, 2, 24, 50257, 1);
+    head_backward_shape(s, DTYPE_F32, 520, 8, 6500, 1); // two chunks of rows, two slices a group
+    head_backward_nan(s);
 }

@@ -222,6 +222,7 @@ static void case_reserve(struct subjects *s) {
     const float *x = input_f32(s, N * N_IN, 1);
     int32_t targets[N] = {0};
     float loss[N];
+    float norm[2 * N_OUT] = {0};
     float *out = output_new(N * N_OUT);
     assert_true(s->ref->reserve(s->ref, N, N_OUT, N_IN * N_OUT, NULL));
     for (int i = 0; i < s->n; i++) {
@@ -234,6 +235,7 @@ static void case_reserve(struct subjects *s) {
         const size_t size = cpu_of(ops)->scratch_size;
         assert_true(ops->linear(ops, out, x, &linear, NULL, N, NULL));
         assert_true(ops->head_loss(ops, loss, x, &head, targets, N, NULL));
+        ops->layer_norm_backward(ops, NULL, norm, norm + N_OUT, out, out, x, 1e-5F, N, N_OUT);
         assert_ptr_equal(cpu_of(ops)->scratch, scratch);
         assert_int_equal(cpu_of(ops)->scratch_size, size);
         ops_free(ops);

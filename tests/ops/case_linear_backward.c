@@ -92,13 +92,13 @@ static void linear_backward_shape(struct subjects *s, enum dtype dtype, bool tra
 }
 
 static void case_linear_backward(struct subjects *s) {
-    static const int shapes[][3] = {{768, 96, 17}, {64, 1024, 9}, {48, 192, 64}, {33, 35, 3},
-                                    {1, 1, 1},     {7, 450, 2},   {130, 18, 300}};
+    static const int shapes[][3] = {{768, 96, 17}, {64, 1024, 9}, {48, 192, 64},  {33, 35, 3},
+                                    {1, 1, 1},     {7, 450, 2},   {130, 18, 300}, {801, 403, 24}};
     linear_backward_fixture(s);
     for (int transposed = 0; transposed < 2; transposed++) {
         linear_backward_differences(s, transposed);
         for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
-            for (int i = 0; i < 7; i++) {
+            for (int i = 0; i < 8; i++) {
                 linear_backward_shape(s, (enum dtype)dtype, transposed, shapes[i][0], shapes[i][1], shapes[i][2]);
             }
         }

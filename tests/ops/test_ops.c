@@ -13,8 +13,13 @@
 #include "case_rows.c"
 #include "case_rows_backward.c"
 
+#include "case_bf16.c"
+
 #define LANES 16
+#include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
+#include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"
@@ -198,7 +203,7 @@ static void test_choice(void **state) {
 int main(void) {
     static int indices[N_CASES];
     static enum ops_level levels[OPS_LEVELS];
-    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 2];
+    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 3];
     memset(tests, 0, sizeof tests);
     size_t n = 0;
     for (int i = 0; i < N_CASES; i++) {
@@ -211,5 +216,6 @@ int main(void) {
     }
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16_products);
     return _cmocka_run_group_tests("ops", tests, n, NULL, NULL);
 }

@@ -102,9 +102,10 @@ static void expect_refusal(const char *model, const char *sentence) {
 
 // ---- What the engine holds -------------------------------------------------------------------
 
-static const char *const fixtures[] = {"prefix",  "plain",   "shards",  "stored", "headonly",   "padded", "f16",
-                                       "bf16",    "openai",  "untied",  "inner",  "untiedflag", "relu",   "gelu",
-                                       "epsilon", "noscale", "bylayer", "head64", "distil",     "text",   "book"};
+static const char *const fixtures[] = {"prefix", "plain", "shards",    "stored",  "headonly", "padded",
+                                       "f16",    "bf16",  "openai",    "untied",  "inner",    "untiedflag",
+                                       "relu",   "gelu",  "epsilon",   "noscale", "bylayer",  "head64",
+                                       "distil", "text",  "noqkvbias", "book"};
 
 // Parameters and the dtype of the whole, for every fixture.
 static void test_every_fixture(void **state) {
@@ -118,7 +119,10 @@ static void test_every_fixture(void **state) {
         llm_engine_info(engine, &info);
         assert_int_equal(info.n_nonfinite, 0);
         const int64_t c = info.n_embd, inner = info.n_inner;
-        const int64_t layer = 4 * c + (c * 3 * c + 3 * c) + (c * c + c) + (c * inner + inner) + (inner * c + c);
+        const bool qkv_bias = strcmp(fixtures[i], "noqkvbias") != 0;
+        assert_int_equal(info.qkv_bias, qkv_bias);
+        const int64_t layer =
+            4 * c + (c * 3 * c + (qkv_bias ? 3 * c : 0)) + (c * c + c) + (c * inner + inner) + (inner * c + c);
         const int64_t heads = info.tied_head ? 1 : 2;
         const int64_t expected = heads * info.vocab_size * c + info.n_ctx * c + info.n_layer * layer + 2 * c;
         assert_int_equal(info.n_params, expected);
@@ -128,7 +132,7 @@ static void test_every_fixture(void **state) {
         assert_true(info.bytes_inference > info.bytes_weights + info.bytes_kv_cache);
         assert_true(info.bytes_training > 16 * expected);
         assert_int_equal(info.has_tokenizer, strcmp(fixtures[i], "text") == 0);
-        const bool own_head = strcmp(fixtures[i], "untied") == 0 || strcmp(fixtures[i], "untiedflag") == 0;
+        const bool own_head = strcmp(fixtures[i], "untied") == 0 || strcmp(fixtures[i], "untiedflag") == 0 || !qkv_bias;
         assert_int_equal(info.tied_head, !own_head);
         llm_engine_free(engine);
     }

@@ -198,8 +198,9 @@ static void gpt2s_vocabulary_is_taken_by_size(void **state) {
     struct llm_error err = {0};
     struct llm_engine *engine = engine_synthesize("synthetic", &config, 1, NULL, &err);
     assert_string_equal(err.text, "");
-    struct saving saving = {.engine = engine, .dtype = LLM_BF16, .what = "saving"};
-    assert_true(save_torch(&saving, place->out, &err));
+    const struct llm_convert_options options = options_new(place, LLM_BF16, 0);
+    struct save_counts counts;
+    assert_true(save_torch(engine, place->out, &options, &counts, &err));
     llm_engine_free(engine);
     engine = open_heard(place, place->out);
     assert_non_null(engine->tokenizer);

@@ -1,9 +1,8 @@
-// attention.c: shares attention out by sequence, head and block of queries.
+// attention.c: shares attention out by sequence, head and block of queries; its gradient by sequence and head.
 //
 // The parts are numbered through, heads of a sequence one after another, and the threads take the next
 // number as they come free; later blocks of queries see more keys, so each head begins with its last.
 #include "ops/cpu/cpu.h"
-#include "ops/ref/ref.h"
 
 static int query_blocks(const struct attention_sequence *sequence) {
     return (sequence->n_query + ATTEND_QUERIES - 1) / ATTEND_QUERIES;
@@ -44,12 +43,40 @@ void cpu_attention(struct ops *ops, const struct attention *attention, const str
     struct attention_job job = {cpu_of(ops)->kernels, attention, sequences, 0, {0}};
     int64_t work = 0;
     for (int s = 0; s < n_sequences; s++) {
-        if (sequences[s].lse != NULL || sequences[s].keep != NULL) { // training: no kernel does these
-            ref_attention(ops, attention, sequences, n_sequences);
-            return;
-        }
         job.n_parts += (int64_t)attention->n_head * query_blocks(&sequences[s]);
         work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
     }
     cpu_run(ops, work >= CPU_PARALLEL_WORK, attention_work, &job);
+}
+
+struct backward_job {
+    const struct kernels *kernels;
+    const struct attention *attention;
+    const struct attention_sequence *sequences;
+    const struct attention_gradient *gradients;
+    int64_t n_parts;
+    struct team_counter counter;
+};
+
+static void backward_work(void *memory, int thread, int n_threads) {
+    (void)thread;
+    (void)n_threads;
+    struct backward_job *job = memory;
+    const int n_head = job->attention->n_head;
+    for (int64_t part = team_take(&job->counter); part < job->n_parts; part = team_take(&job->counter)) {
+        const int64_t s = part / n_head;
+        job->kernels->attend_backward(job->attention, &job->sequences[s], &job->gradients[s], (int)(part % n_head));
+    }
+}
+
+void cpu_attention_backward(struct ops *ops, const struct attention *attention,
+                            const struct attention_sequence *sequences, const struct attention_gradient *gradients,
+                            int n_sequences) {
+    struct backward_job job = {
+        cpu_of(ops)->kernels, attention, sequences, gradients, (int64_t)n_sequences * attention->n_head, {0}};
+    int64_t work = 0;
+    for (int s = 0; s < n_sequences; s++) {
+        work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
+    }
+    cpu_run(ops, work >= CPU_PARALLEL_WORK, backward_work, &job);
 }

@@ -6,11 +6,7 @@
 // its tile: when they have to be widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where
 // its in-place kernel runs at half speed (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows
 // on, where a dense panel is faster (88 against 82) and the copy costs little.
-#include "ops/cpu/cpu.h"
-
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
-#include <stdatomic.h>
+#include "ops/cpu/gemm.h"
 
 enum {
     PANEL = 192,      // columns a tile: with 768 inputs, 576 KB of weights
@@ -19,9 +15,11 @@ enum {
     SLOW_STRIDE = 1024
 };
 
-static bool needs_panels(const struct product *p) {
-    if (p->dtype != DTYPE_F32 || p->weight_stride % SLOW_STRIDE == 0) return true;
-    return p->n >= PANEL_ROWS && !p->transposed; // transposed ones oneDNN copies itself
+static bool needs_panels(const struct ops *ops, const struct product *p) {
+    if (ops->compute == OPS_COMPUTE_BF16) return false; // gemm_bf16() packs what it takes, of any dtype
+    if (p->dtype != DTYPE_F32) return true;
+    if (p->transposed) return false; // oneDNN copies these itself
+    return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
 }
 
 // Where the two ways cross, measured: with F32 our kernel is ahead to 11 rows; widening its panels keeps oneDNN
@@ -30,17 +28,13 @@ static bool is_small(const struct product *p) {
     return p->n <= (p->dtype == DTYPE_F32 ? 11 : PRODUCT_ROWS);
 }
 
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 // Floats of one thread's panel.
 static size_t panel_size(const struct product *p) {
     return (size_t)p->n_in * PANEL;
 }
 
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
-    return is_small(p) || !needs_panels(p) ? 0 : (size_t)ops->n_threads * panel_size(p);
+    return is_small(p) || !needs_panels(ops, p) ? 0 : (size_t)ops->n_threads * panel_size(p);
 }
 
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight) {
@@ -60,7 +54,7 @@ struct small_job {
 static void small_work(void *memory, int thread, int n_threads) {
     const struct small_job *job = memory;
     const int n_out = job->product->n_out;
-    const int n_units = ceil_div(n_out, PRODUCT_COLUMNS);
+    const int n_units = (n_out + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS;
     const int first = (int)cpu_share(n_units, thread, n_threads) * PRODUCT_COLUMNS;
     const int end = (int)cpu_share(n_units, thread + 1, n_threads) * PRODUCT_COLUMNS;
     const int last = end < n_out ? end : n_out;
@@ -89,40 +83,43 @@ static void fill_panel(const struct kernels *kernels, float *panel, const struct
     }
 }
 
-struct tile {
-    int row, n_rows;
-    int column, n_columns;
-};
-
 // One tile on the calling thread. Without an activation the residual is put down first and the product
 // added to it; with one the product comes first.
-static dnnl_status_t product_tile(const struct kernels *kernels, const struct product *p, const struct tile *tile,
-                                  float *panel) {
-    const int end = tile->column + tile->n_columns;
+static enum gemm_status product_tile(const struct kernels *kernels, const struct product *p,
+                                     const struct gemm_tile *tile, float *panel, const struct gemm_thread *thread) {
+    const int end = tile->column + tile->columns;
     const bool add = p->residual != NULL && p->activation == ACTIVATION_NONE;
     if (add) {
         struct product put_down = *p;
         put_down.residual = NULL;
-        for (int row = tile->row; row < tile->row + tile->n_rows; row++) {
+        for (int row = tile->row; row < tile->row + tile->rows; row++) {
             kernels->finish(&put_down, row, p->residual + row * p->out_stride + tile->column, tile->column, end);
         }
     }
-
-    const float *weight = panel;
-    int64_t stride = p->transposed ? p->n_in : tile->n_columns;
+    struct gemm gemm = {
+        .m = tile->rows,
+        .n = tile->columns,
+        .k = p->n_in,
+        .a = p->x + (int64_t)tile->row * p->n_in,
+        .a_stride = p->n_in,
+        .b_transposed = p->transposed,
+        .add = add,
+        .c = p->out + tile->row * p->out_stride + tile->column,
+        .c_stride = p->out_stride,
+    };
     if (panel != NULL) {
-        fill_panel(kernels, panel, p, tile->column, tile->n_columns);
+        fill_panel(kernels, panel, p, tile->column, tile->columns);
+        gemm.b = panel;
+        gemm.b_stride = p->transposed ? p->n_in : tile->columns;
     } else {
-        weight = p->transposed ? weight_at(p, tile->column, 0) : weight_at(p, 0, tile->column);
-        stride = p->weight_stride;
+        gemm.b = p->transposed ? weight_at(p, tile->column, 0) : weight_at(p, 0, tile->column);
+        gemm.b_dtype = p->dtype;
+        gemm.b_stride = p->weight_stride;
     }
-    float *out = p->out + tile->row * p->out_stride + tile->column;
-    const dnnl_status_t status =
-        dnnl_sgemm('N', p->transposed ? 'T' : 'N', tile->n_rows, tile->n_columns, p->n_in, 1,
-                   p->x + (int64_t)tile->row * p->n_in, p->n_in, weight, stride, add ? 1 : 0, out, p->out_stride);
-    if (add || status != dnnl_success) return status;
+    const enum gemm_status status = gemm_run(thread, &gemm);
+    if (add || status != GEMM_OK) return status;
     if (p->bias == NULL && p->activation == ACTIVATION_NONE) return status;
-    for (int row = tile->row; row < tile->row + tile->n_rows; row++) {
+    for (int row = tile->row; row < tile->row + tile->rows; row++) {
         kernels->finish(p, row, p->out + row * p->out_stride + tile->column, tile->column, end);
     }
     return status;
@@ -132,45 +129,19 @@ struct large_job {
     const struct kernels *kernels;
     const struct product *product;
     float *panels; // one for each thread, or NULL
-    int n_row_tiles, tile_rows;
-    int n_panels, width;
-    struct team_counter counter;
-    atomic_int failure; // dnnl_status_t of a tile
+    struct gemm_grid grid;
 };
 
-static void large_work(void *memory, int thread, int n_threads) {
-    (void)n_threads;
-    struct large_job *job = memory;
-    const struct product *p = job->product;
-    float *panel = job->panels != NULL ? job->panels + (size_t)thread * panel_size(p) : NULL;
-    const int omp_threads = omp_get_max_threads();
-    omp_set_num_threads(1); // of oneDNN's own parallel regions on this thread
-    const int n_tiles = job->n_panels * job->n_row_tiles;
-    for (int64_t i = team_take(&job->counter); i < n_tiles; i = team_take(&job->counter)) {
-        struct tile tile = {.row = (int)i % job->n_row_tiles * job->tile_rows,
-                            .column = (int)i / job->n_row_tiles * job->width};
-        tile.n_rows = p->n - tile.row < job->tile_rows ? p->n - tile.row : job->tile_rows;
-        tile.n_columns = p->n_out - tile.column < job->width ? p->n_out - tile.column : job->width;
-        if (tile.n_rows <= 0 || tile.n_columns <= 0) continue; // rounding up may leave none for the last
-        const dnnl_status_t status = product_tile(job->kernels, p, &tile, panel);
-        if (status != dnnl_success) atomic_store(&job->failure, (int)status);
-    }
-    omp_set_num_threads(omp_threads);
+static enum gemm_status large_tile(const void *memory, int number, const struct gemm_thread *thread) {
+    const struct large_job *job = memory;
+    const struct gemm_tile tile = gemm_grid_tile(&job->grid, number);
+    float *panel = job->panels != NULL ? job->panels + (size_t)thread->number * panel_size(job->product) : NULL;
+    return product_tile(job->kernels, job->product, &tile, panel, thread);
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    // Tiles of equal size; the width keeps to whole cache lines.
-    struct large_job job = {.kernels = cpu_of(ops)->kernels, .product = p, .panels = panels};
-    job.n_row_tiles = ceil_div(p->n, TILE_ROWS);
-    job.tile_rows = ceil_div(p->n, job.n_row_tiles);
-    job.n_panels = ceil_div(p->n_out, PANEL);
-    job.width = ceil_div(ceil_div(p->n_out, job.n_panels), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
-    cpu_run(ops, true, large_work, &job);
-    const dnnl_status_t failure = (dnnl_status_t)atomic_load(&job.failure);
-    if (failure == dnnl_success) return true;
-    if (failure == dnnl_out_of_memory) return error_memory(err, "a matrix product in oneDNN");
-    return error_set(err, LLM_ERROR_UNSUPPORTED, "oneDNN refused the product [%d, %d] x [%d, %d] (status %d)", p->n,
-                     p->n_in, p->n_in, p->n_out, (int)failure);
+    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
+    return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), large_tile, &job, err);
 }
 
 // Rows in groups that the small kernel takes; its sums lie apart from the output.
@@ -193,7 +164,7 @@ bool cpu_product(struct ops *ops, const struct product *p, float *scratch, struc
         product_in_groups(ops, p);
         return true;
     }
-    return product_large(ops, p, needs_panels(p) ? scratch : NULL, err);
+    return product_large(ops, p, needs_panels(ops, p) ? scratch : NULL, err);
 }
 
 bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual, int n,
@@ -216,7 +187,7 @@ bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear
         .out_stride = n_out,
     };
     const size_t size = cpu_product_scratch(ops, &product);
-    if (size == 0) return cpu_product(ops, &product, NULL, err);
+    if (size == 0 && ops->compute == OPS_COMPUTE_F32) return cpu_product(ops, &product, NULL, err);
     struct host_state *state = host_state(ops);
     pthread_mutex_lock(&state->lock);
     const bool ok = cpu_scratch(state->cpu, size, err) && cpu_product(ops, &product, state->cpu->scratch, err);

@@ -4,6 +4,7 @@
 // speed of memory. [n_in, n_out] is read as eight sequential streams, y += x[k .. k + 7] * rows k .. k + 7,
 // with the sums y in the first-level cache; [n_out, n_in] as dot products, four rows at a time.
 // More rows reuse each weight while it is in a register, so a batch reads the weights once as well.
+#include "ops/cpu/activation.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/vector.h"
 
@@ -16,20 +17,6 @@ enum {
     DOT_WEIGHTS = 4 // rows of an [n_out, n_in] matrix that are read side by side
 };
 
-INLINE vf activate(vf x, enum activation activation) {
-    switch (activation) {
-    case ACTIVATION_GELU_TANH:
-        return vf_gelu_tanh(x);
-    case ACTIVATION_GELU_ERF:
-        return vf_gelu_erf(x);
-    case ACTIVATION_RELU:
-        return vf_max(vf_splat(0), x); // a NaN stays one: it is the second
-    case ACTIVATION_NONE:
-        break;
-    }
-    return x;
-}
-
 INLINE void finish_as(const struct product *p, enum activation activation, int row, const float *sum, int first,
                       int last) {
     float *out = p->out + row * p->out_stride;
@@ -38,7 +25,7 @@ INLINE void finish_as(const struct product *p, enum activation activation, int r
     for (; c + LANES <= last; c += LANES) {
         vf y = vf_load(sum + (c - first));
         if (p->bias != NULL) y += vf_load(p->bias + c);
-        y = activate(y, activation);
+        y = vf_activation(y, activation);
         if (residual != NULL) y += vf_load(residual + c);
         vf_store(out + c, y);
     }
@@ -46,7 +33,7 @@ INLINE void finish_as(const struct product *p, enum activation activation, int r
     const int rest = last - c;
     vf y = vf_load_part(sum + (c - first), rest);
     if (p->bias != NULL) y += vf_load_part(p->bias + c, rest);
-    y = activate(y, activation);
+    y = vf_activation(y, activation);
     if (residual != NULL) y += vf_load_part(residual + c, rest);
     vf_store_part(out + c, y, rest);
 }

@@ -7,25 +7,32 @@
 
 #include "ops/ref/ref.h"
 
+struct adamw_factors adamw_factors(const struct adamw *settings) {
+    const double correction1 = 1 - pow(settings->beta1, (double)settings->step);
+    const double correction2 = 1 - pow(settings->beta2, (double)settings->step);
+    return (struct adamw_factors){
+        .grad_scale = settings->grad_scale,
+        .decay = (float)(1 - settings->lr * settings->weight_decay),
+        .rate1 = (float)(1 - settings->beta1),
+        .beta2 = (float)settings->beta2,
+        .rate2 = (float)(1 - settings->beta2),
+        .deviation = (float)sqrt(correction2),
+        .epsilon = (float)settings->epsilon,
+        .step_size = (float)(settings->lr / correction1),
+    };
+}
+
 void ref_adamw(struct ops *ops, float *weight, float *m, float *v, float *gradient, const struct adamw *settings,
                int64_t n) {
     (void)ops;
-    const double correction1 = 1 - pow(settings->beta1, (double)settings->step);
-    const double correction2 = 1 - pow(settings->beta2, (double)settings->step);
-    const float decay = (float)(1 - settings->lr * settings->weight_decay);
-    const float rate1 = (float)(1 - settings->beta1);
-    const float rate2 = (float)(1 - settings->beta2);
-    const float beta2 = (float)settings->beta2;
-    const float deviation = (float)sqrt(correction2);
-    const float epsilon = (float)settings->epsilon;
-    const float step_size = (float)(settings->lr / correction1);
+    const struct adamw_factors f = adamw_factors(settings);
     for (int64_t i = 0; i < n; i++) {
-        const float g = gradient[i] * settings->grad_scale;
-        weight[i] = weight[i] * decay;
-        m[i] = m[i] + rate1 * (g - m[i]);
-        v[i] = v[i] * beta2 + rate2 * g * g;
-        const float denominator = sqrtf(v[i]) / deviation + epsilon;
-        weight[i] = weight[i] - step_size * m[i] / denominator;
+        const float g = gradient[i] * f.grad_scale;
+        weight[i] = weight[i] * f.decay;
+        m[i] = fmaf(f.rate1, g - m[i], m[i]);
+        v[i] = fmaf(f.rate2 * g, g, v[i] * f.beta2);
+        const float denominator = sqrtf(v[i]) / f.deviation + f.epsilon;
+        weight[i] = weight[i] - f.step_size * m[i] / denominator;
         gradient[i] = 0;
     }
 }

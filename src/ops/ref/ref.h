@@ -45,6 +45,18 @@ void ref_adamw(struct ops *ops, float *weight, float *m, float *v, float *gradie
                int64_t n);
 double ref_sum_of_squares(struct ops *ops, const float *x, int64_t n);
 
+// What a step of AdamW takes that is the same for all elements: computed in double, then rounded.
+struct adamw_factors {
+    float grad_scale;
+    float decay;        // 1 - lr * weight_decay
+    float rate1;        // 1 - beta1
+    float beta2, rate2; // and 1 - beta2
+    float deviation;    // sqrt(1 - beta2^step)
+    float epsilon;
+    float step_size; // lr / (1 - beta1^step)
+};
+struct adamw_factors adamw_factors(const struct adamw *settings);
+
 // activation(x), shared by linear here and by the tests, and its derivative.
 double ref_activation(enum activation activation, double x);
 double ref_activation_derivative(enum activation activation, double x);

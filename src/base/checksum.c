@@ -1,5 +1,5 @@
 // checksum.c: see checksum.h.
-#include "store/checksum.h"
+#include "base/checksum.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // checksum.h: SHA-256 as the 64 hexadecimal digits people compare (nettle does the work).
-#ifndef STORE_CHECKSUM_H
-#define STORE_CHECKSUM_H
+#ifndef BASE_CHECKSUM_H
+#define BASE_CHECKSUM_H
 
 #include <nettle/sha2.h>
 
