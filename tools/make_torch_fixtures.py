@@ -173,6 +173,15 @@ def book():
     models.write_reference(MODELS, "booknobias", Answers(model), prompt)
 
 
+def write_readme():
+    """Behind what make_model_fixtures.py wrote."""
+    path = os.path.join(MODELS, "README.md")
+    text = open(path).read().split("\nBy `python3 tools/make_torch")[0]
+    with open(path, "w") as file:
+        file.write(text + "\nBy `python3 tools/make_torch_fixtures.py`, which names its versions: `book`, `booknobias` (GPTModel "
+                   "of llms-from-scratch, its own answers), `classifier` (transformers), `bookclassifier.pth`.\n")
+
+
 def write_config(path, **changes):
     with open(os.path.join(path, "config.json"), "w") as file:
         json.dump({"model_type": "gpt2", **models.BASE, **changes}, file, indent=2)
@@ -511,6 +520,7 @@ def main():
     if "--formats" not in sys.argv:
         book()
         classifiers()
+        write_readme()
     fresh(TESTS, "bad", "torch")
     bad()
     corpus()
