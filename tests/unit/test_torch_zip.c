@@ -138,7 +138,7 @@ static void survives_every_cut_and_flip(void **state) {
 // ---- Long files -----------------------------------------------------------------------------
 
 static void put(FILE *out, uint64_t number, int n_bytes) {
-    for (int b = 0; b < n_bytes; b++) fputc((int)(number >> (8 * b) & 0xff), out);
+    for (int b = 0; b < n_bytes; b++) fputc(b < 8 ? (int)(number >> (8 * b) & 0xff) : 0, out);
 }
 
 // A zip archive of m/data.pkl alone, without checksum.
