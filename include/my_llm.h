@@ -494,10 +494,18 @@ LLM_API bool llm_pretrain(const char *const *files, size_t n_files, const char *
                           const struct llm_pretrain_options *options, struct llm_train_result *result,
                           struct llm_error *err);
 
-// Measures optimizer steps of a language model on random tokens, `n_sequences` of `n_tokens` each, after one that
-// warms up: seconds [repetitions]. Needs the memory that training takes; changes the engine's weights.
-LLM_API bool llm_train_measure(struct llm_engine *engine, int n_sequences, int n_tokens, int compute, int repetitions,
-                               double *seconds, struct llm_error *err);
+// Optimizer steps of one shape, on random tokens.
+struct llm_train_measurement {
+    int n_sequences, n_tokens; // sequences a step, tokens of each
+    double *seconds;           // [repetitions] receives what each step took, the caller's memory
+};
+
+// Measures steps of training a language model, each shape after one step that warms up. Takes the memory that training
+// takes. The engine may only be freed afterwards.
+LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train_measurement *measurements,
+                               int n_measurements, int compute, int repetitions, const struct llm_callbacks *callbacks,
+                               struct llm_error *err);
+
 // ---- Scoring answers ------------------------------------------------------------------------
 
 enum llm_score_api {

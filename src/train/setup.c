@@ -12,7 +12,7 @@
 // ---- The place ------------------------------------------------------------------------------
 
 // What a run leaves in its directory; the first ones are gone when it begins anew.
-static const char *const run_files[] = {"checkpoint", "run.json", "log.csv", "model", "best"};
+static const char *const run_files[] = {"checkpoint", "run.json", "log.csv", "model", "best", "plots"};
 
 static bool holds_run(const char *out) {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {

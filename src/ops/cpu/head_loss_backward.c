@@ -81,7 +81,7 @@ static void gemm_weight(struct gemm *gemm, const struct chunk_job *job, int firs
     gemm->b = (const char *)weight->data + dtype_bytes(weight->dtype, at);
     gemm->b_dtype = weight->dtype;
     gemm->b_stride = weight->cols;
-    if (weight->dtype == DTYPE_F32 || thread->packs != NULL) return;
+    if (weight->dtype == DTYPE_F32 || gemm_is_own(thread->ops, gemm->b_transposed, weight->dtype)) return;
     float *wide = job->scratch + job->plan->own + (size_t)thread->number * job->plan->own_size + job->plan->widened;
     job->kernels->widen(wide, gemm->b, weight->dtype, (int64_t)width * weight->cols);
     gemm->b = wide;

@@ -16,7 +16,7 @@ enum {
 };
 
 static bool needs_panels(const struct ops *ops, const struct product *p) {
-    if (ops->compute == OPS_COMPUTE_BF16) return false; // gemm_bf16() packs what it takes, of any dtype
+    if (gemm_is_own(ops, p->transposed, p->dtype)) return false; // they take any dtype and stride
     if (p->dtype != DTYPE_F32) return true;
     if (p->transposed) return false; // oneDNN copies these itself
     return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
@@ -140,7 +140,10 @@ static enum gemm_status large_tile(const void *memory, int number, const struct 
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
+    const struct large_job job = {cpu_of(ops)->kernels, p, panels,
+                                  gemm_is_own(ops, p->transposed, p->dtype)
+                                      ? gemm_grid_own(ops, p->n, p->n_out, p->n_in)
+                                      : gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
     return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), large_tile, &job, err);
 }
 
@@ -187,7 +190,8 @@ bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear
         .out_stride = n_out,
     };
     const size_t size = cpu_product_scratch(ops, &product);
-    if (size == 0 && ops->compute == OPS_COMPUTE_F32) return cpu_product(ops, &product, NULL, err);
+    const bool own = !is_small(&product) && gemm_is_own(ops, product.transposed, product.dtype);
+    if (size == 0 && !own) return cpu_product(ops, &product, NULL, err);
     struct host_state *state = host_state(ops);
     pthread_mutex_lock(&state->lock);
     const bool ok = cpu_scratch(state->cpu, size, err) && cpu_product(ops, &product, state->cpu->scratch, err);

@@ -59,6 +59,7 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
     if (n <= 0) return true;
     if (dx != NULL && !input_gradient(ops, dx, dout, linear, n, err)) return false;
     if (dweight == NULL && dbias == NULL) return true;
+    const bool own = gemm_is_own(ops, false, DTYPE_F32);
     const struct matrix *weight = &linear->weight;
     const struct weight_job job = {
         .kernels = cpu_of(ops)->kernels,
@@ -68,11 +69,11 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
         .dbias = dbias,
         .transposed = linear->transposed,
         .n = n,
-        .grid = gemm_grid_make(weight->rows, weight->cols, TILE_ROWS, TILE_COLUMNS),
+        .grid = own ? gemm_grid_own(ops, weight->rows, weight->cols, n)
+                    : gemm_grid_make(weight->rows, weight->cols, TILE_ROWS, TILE_COLUMNS),
     };
-    const bool locks = ops->compute == OPS_COMPUTE_BF16;
-    if (locks) pthread_mutex_lock(&host_state(ops)->lock);
+    if (own) pthread_mutex_lock(&host_state(ops)->lock);
     const bool ok = cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), weight_tile, &job, err);
-    if (locks) pthread_mutex_unlock(&host_state(ops)->lock);
+    if (own) pthread_mutex_unlock(&host_state(ops)->lock);
     return ok;
 }
