@@ -14,6 +14,7 @@
 #include "data/tokens.h"
 #include "infer/session.h"
 #include "model/init.h"
+#include "plot/plot.h"
 #include "tokenizer/tokenizer.h"
 #include "train/trainer.h"
 
@@ -178,6 +179,23 @@ static bool sample(void *user, char **text, size_t *size, struct llm_error *err)
     return ok && (*text != NULL || error_memory(err, "sample"));
 }
 
+// Pictures of the log: steps below, tokens above.
+static bool draw(void *user, const char *out, struct llm_error *err) {
+    const struct pretrain *run = user;
+    const struct plot_log_axes axes = {.examples_per_epoch = 0};
+    char *log = path_join(out, "log.csv");
+    char *folder = path_join(out, "plots");
+    struct plot_place place = {folder, "loss", run->options->train.callbacks};
+    bool ok = (log != NULL && folder != NULL) || error_memory(err, "path");
+    ok = ok && plot_losses(log, &axes, &place, err);
+    place.name = "learning-rate";
+    place.callbacks.notice = NULL; // said once is enough
+    ok = ok && plot_learning_rate(log, &axes, &place, err);
+    free(folder);
+    free(log);
+    return ok;
+}
+
 // ---- For run.json and the checkpoint ---------------------------------------------------------
 
 static json_t *model_json(const struct pretrain *run) {
@@ -268,6 +286,7 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
             .details = run.details,
             .example = give_example,
             .epoch = sample,
+            .finish = draw,
         };
         ok = train_run(run.engine, &run.weights, &task, NULL, 0, out, &options->train, result, err);
     }
