@@ -47,8 +47,8 @@ struct train_task {
     bool (*finish)(void *user, const char *out, struct llm_error *err);
 };
 
-// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's; makes it, and
-// with options->overwrite clears it.
+// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's, and makes it.
+// What options->overwrite allows to go stays until the run really begins.
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err);
 
 // Whether DIR/run.json says that the run came to its end, so that there is nothing to resume; and how it ended.

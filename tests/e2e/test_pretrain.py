@@ -6,8 +6,10 @@ The texts are small and the models tiny: a run takes a second or two. No test as
 import array
 import csv
 import json
+import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 
@@ -15,6 +17,12 @@ import pytest
 import tiny
 
 COLUMNS = ["step", "epoch", "examples", "tokens", "train_loss", "val_loss", "learning_rate", "seconds"]
+
+
+@pytest.fixture
+def env(env):
+    """Without gnuplot: dozens of runs need no pictures."""
+    return {**env, "PATH": "/nonexistent"}
 
 
 @pytest.fixture
@@ -155,6 +163,23 @@ def test_the_directory(my_llm, small, reference):
     assert sorted(path.name for path in (reference / "model").iterdir()) == [
         "config.json", "merges.txt", "model.safetensors", "tokenizer.json", "vocab.json"]
     assert not [path for path in reference.iterdir() if path.name.startswith(".")]
+
+
+def test_plots(my_llm, small, tmp_path):
+    if shutil.which("gnuplot") is None:
+        pytest.skip("gnuplot is not installed")
+    result = my_llm("pretrain", *small, "--out", tmp_path / "run", env={"PATH": os.environ["PATH"]})
+    assert result.code == 0 and "gnuplot" not in result.err, result
+    plots = {path.name for path in (tmp_path / "run" / "plots").iterdir()}
+    kinds = ("csv", "gp", "pdf", "svg", "png")
+    assert plots == {f"{name}.{kind}" for name in ("loss", "learning-rate") for kind in kinds}
+    data = rows(tmp_path / "run" / "plots" / "loss.csv")
+    assert len(data) == len(rows(tmp_path / "run" / "log.csv"))
+
+
+def test_without_gnuplot_there_are_data_and_script(my_llm, reference):
+    assert {path.name for path in (reference / "plots").iterdir()} == {
+        f"{name}.{kind}" for name in ("loss", "learning-rate") for kind in ("csv", "gp")}
 
 
 def test_the_model_can_be_used(my_llm, reference):
