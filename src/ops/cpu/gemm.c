@@ -55,20 +55,48 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-struct gemm_grid gemm_grid_make(int m, int n, int most_rows, int most_columns) {
-    struct gemm_grid grid = {.m = m, .n = n};
-    grid.rows = ceil_div(m, ceil_div(m, most_rows));
-    grid.columns = ceil_div(ceil_div(n, ceil_div(n, most_columns)), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
+enum {
+    ENOUGH = 4, // tiles for the threads to share
+    LEAST_ROWS = 64,
+    LEAST_COLUMNS = 96
+};
+
+// None larger than asked for; smaller where the tiles would be too few. flat: rather of fewer rows than of fewer
+// columns.
+static struct gemm_grid grid_of(int m, int n, int most_rows, int most_columns, bool flat) {
+    int down = ceil_div(m, most_rows);
+    int across = ceil_div(n, most_columns);
+    while (down * across < ENOUGH) {
+        const int rows = ceil_div(m, down);
+        const int columns = ceil_div(n, across);
+        const bool low = rows < 2 * LEAST_ROWS;
+        const bool narrow = columns < 2 * LEAST_COLUMNS;
+        if (low && narrow) break;
+        if (!low && (narrow || flat || rows > columns)) {
+            down *= 2;
+        } else {
+            across *= 2;
+        }
+    }
+    struct gemm_grid grid = {.m = m, .n = n, .rows = ceil_div(m, down)};
+    grid.columns = ceil_div(ceil_div(n, across), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
     grid.n_down = ceil_div(m, grid.rows);
     grid.n_across = ceil_div(n, grid.columns);
     return grid;
 }
 
-struct gemm_grid gemm_grid_own(const struct ops *ops, int m, int n, int k) {
-    const int rows = gemm_rows(k, ops->compute == OPS_COMPUTE_BF16);
-    const int wide = 768; // A is packed once for so many columns; half as many cost 1 to 4 %
-    const bool few = ceil_div(m, rows) * ceil_div(n, wide) < 8;
-    return gemm_grid_make(m, n, rows, few ? wide / 2 : wide);
+struct gemm_grid gemm_grid_make(const struct ops *ops, const struct gemm *g) {
+    if (gemm_is_own(ops, g->b_transposed, g->b_dtype)) {
+        const int rows = gemm_rows(g->k, ops->compute == OPS_COMPUTE_BF16); // a tile is as high as a block of A
+        const int wide = 768; // A is packed once for so many columns; half as many cost 1 to 4 %
+        const bool few = ceil_div(g->m, rows) * ceil_div(g->n, wide) < 8;
+        // B is packed on the way unless it is transposed.
+        return grid_of(g->m, g->n, rows, few ? wide / 2 : wide, !g->b_transposed);
+    }
+    // Rows of B a multiple of 4 KB apart are slow to pack: then taller tiles pack them less often (104 against 102).
+    if (ops->level == OPS_AVX512) return grid_of(g->m, g->n, g->b_stride % 1024 == 0 ? 512 : 256, 384, false);
+    return grid_of(g->m, g->n, 256, GEMM_PANEL,
+                   false); // 512 rows are 2 % faster, but leave too few tiles for many cores
 }
 
 struct gemm_tile gemm_grid_tile(const struct gemm_grid *grid, int tile) {

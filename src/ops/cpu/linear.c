@@ -1,22 +1,20 @@
 // linear.c: products with weight matrices, for one row (decoding) or many (prompts, evaluation).
 //
-// Few rows go to our own kernel, which runs at the speed of memory; more go to oneDNN, in
-// tiles of [TILE_ROWS, PANEL] outputs, one thread a tile, and bias, activation and residual follow while
-// the tile is hot. oneDNN uses the weights where they lie, or a panel of them that is copied in front of
-// its tile: when they have to be widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where
-// its in-place kernel runs at half speed (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows
-// on, where a dense panel is faster (88 against 82) and the copy costs little.
+// Few rows go to our own kernel, which runs at the speed of memory; more are cut into tiles (gemm.h), one
+// thread a tile, and bias, activation and residual follow while the tile is hot. Weights are used where they lie, or,
+// below level avx512, oneDNN is given a panel of them that is copied in front of its tile: when they have to be widened
+// (F16, BF16); when their rows lie a multiple of 4 KB apart, where its AVX2 kernel runs at half speed in place (45
+// against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows on, where a dense panel is faster (88 against 82) and
+// the copy costs little. Its AVX-512 kernel is faster in place (111 against 106; of 64 rows, 108 against 86).
 #include "ops/cpu/gemm.h"
 
 enum {
-    PANEL = 192,      // columns a tile: with 768 inputs, 576 KB of weights
-    TILE_ROWS = 256,  // most rows a tile: 512 is 2 % faster, but leaves too few tiles for many cores
     PANEL_ROWS = 192, // see above
     SLOW_STRIDE = 1024
 };
 
 static bool needs_panels(const struct ops *ops, const struct product *p) {
-    if (gemm_is_own(ops, p->transposed, p->dtype)) return false; // they take any dtype and stride
+    if (ops->level == OPS_AVX512) return false; // our own products widen themselves
     if (p->dtype != DTYPE_F32) return true;
     if (p->transposed) return false; // oneDNN copies these itself
     return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
@@ -30,7 +28,7 @@ static bool is_small(const struct product *p) {
 
 // Floats of one thread's panel.
 static size_t panel_size(const struct product *p) {
-    return (size_t)p->n_in * PANEL;
+    return (size_t)p->n_in * GEMM_PANEL;
 }
 
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
@@ -40,7 +38,7 @@ size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight) {
     const struct product narrow = {.n = n_rows, .dtype = DTYPE_F32};
     if (is_small(&narrow)) return 0;
-    if (n_wide <= 0 || max_weight <= 0) return 0;
+    if (n_wide <= 0 || max_weight <= 0 || ops->level == OPS_AVX512) return 0;
     const struct product widest = {.n_in = n_wide};
     return (size_t)ops->n_threads * panel_size(&widest);
 }
@@ -140,10 +138,13 @@ static enum gemm_status large_tile(const void *memory, int number, const struct 
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    const struct large_job job = {cpu_of(ops)->kernels, p, panels,
-                                  gemm_is_own(ops, p->transposed, p->dtype)
-                                      ? gemm_grid_own(ops, p->n, p->n_out, p->n_in)
-                                      : gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
+    const struct gemm whole = {.m = p->n,
+                               .n = p->n_out,
+                               .k = p->n_in,
+                               .b_transposed = p->transposed,
+                               .b_dtype = p->dtype,
+                               .b_stride = p->weight_stride};
+    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(ops, &whole)};
     return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), large_tile, &job, err);
 }
 
