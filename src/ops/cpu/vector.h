@@ -159,6 +159,27 @@ INLINE float vf_sum(vf v) {
     return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
+// sums[i] = vf_sum(v[i]), of four at once.
+INLINE void vf_sum_four(float *sums, const vf *v) {
+#if defined(__SSE2__)
+    __m128 row[4];
+    for (int i = 0; i < 4; i++) {
+        __m128 part[LANES / 4];
+        memcpy(part, &v[i], sizeof v[i]);
+#if LANES == 16
+        part[0] = (part[0] + part[2]) + (part[1] + part[3]);
+#elif LANES == 8
+        part[0] = part[0] + part[1];
+#endif
+        row[i] = part[0];
+    }
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    _mm_storeu_ps(sums, (row[0] + row[2]) + (row[1] + row[3]));
+#else
+    for (int i = 0; i < 4; i++) sums[i] = vf_sum(v[i]);
+#endif
+}
+
 // The largest lane; NaN lanes may be passed over.
 INLINE float vf_largest(vf v) {
     float lanes[LANES];
