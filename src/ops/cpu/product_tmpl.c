@@ -25,11 +25,6 @@ INLINE size_t weight_bytes(enum dtype dtype, int64_t n) {
     return (size_t)n * (dtype == DTYPE_F32 ? 4 : 2);
 }
 
-// The weights some bytes further on will be wanted soon. Past the end of a matrix that is harmless.
-INLINE void fetch(const void *weight, size_t bytes) {
-    __builtin_prefetch((const char *)weight + bytes, 0, 2); // for reading, into the second-level cache
-}
-
 INLINE void finish_as(const struct product *p, enum activation activation, int row, const float *sum, int first,
                       int last) {
     float *out = p->out + row * p->out_stride;
@@ -81,7 +76,7 @@ INLINE void step_vector(const void *const *w, enum dtype dtype, int n_rows, int 
     for (int r = 0; r < n_rows; r++) {
         float *to = sums + r * stride + c;
         vf sum = add ? vf_load(to) : vf_splat(0);
-        for (int j = 0; j < n_streams; j++) sum += inputs[r][j] * weight[j];
+        for (int j = 0; j < n_streams; j++) sum = vf_multiply_add(inputs[r][j], weight[j], sum);
         vf_store(to, sum);
     }
 }
@@ -182,7 +177,7 @@ INLINE void dots_step(vf sum[DOT_INPUTS][DOT_WEIGHTS], const void *const *w, enu
     for (int r = 0; r < n_x; r++) inputs[r] = vf_load(x + r * x_stride + k);
     for (int i = 0; i < n_weights; i++) {
         const vf weight = vf_widen(w[i], dtype, (size_t)k);
-        for (int r = 0; r < n_x; r++) sum[r][i] += inputs[r] * weight;
+        for (int r = 0; r < n_x; r++) sum[r][i] = vf_multiply_add(inputs[r], weight, sum[r][i]);
     }
 }
 
@@ -213,7 +208,9 @@ INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n
         const int rest = p->n_in - k;
         for (int i = 0; i < n_weights; i++) {
             const vf weight = vf_widen_part(w[i], dtype, (size_t)k, rest);
-            for (int r = 0; r < n_x; r++) sum[r][i] += vf_load_part(x + (int64_t)r * p->n_in + k, rest) * weight;
+            for (int r = 0; r < n_x; r++) {
+                sum[r][i] = vf_multiply_add(vf_load_part(x + (int64_t)r * p->n_in + k, rest), weight, sum[r][i]);
+            }
         }
     }
     for (int r = 0; r < n_x; r++) {
