@@ -102,6 +102,9 @@ LLM_API void llm_engine_options_init(struct llm_engine_options *options);
 //     if it is not there yet;
 //   - "bundled": the small model that comes with my-llm;
 //   - one .safetensors file, its config.json (and vocabulary) beside it;
+//   - one .pth, .pt or .bin file as torch.save(model.state_dict()) writes it, with the names of Hugging Face or of the
+//     book's GPTModel. Without a config.json beside it, sizes are read off the tensors, heads are taken to have 64
+//     numbers each (the notice says so), and a vocabulary of 50,257 ids is GPT-2's;
 //   - NULL: the downloaded gpt2 if there, else the bundled model; the notice says which.
 // Weights stay in the mapped files. `options` may be NULL.
 LLM_API struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options,
@@ -131,7 +134,7 @@ struct llm_model_file {
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint"; "memory": it came from no file
+    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
     const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
@@ -140,6 +143,8 @@ struct llm_model_info {
     bool scale_attn_weights;  // divide scores by sqrt(head size)
     bool scale_attn_by_layer; // and by the layer's number
     bool qkv_bias;            // query, key and value have a bias
+    int n_labels;             // of a classifier; 0: the model writes text
+    const char *const *labels; // [n_labels] their names; NULL: it names none
     int64_t n_params;         // a tied head counts once
     struct llm_model_part parts[8];
     int n_parts;
@@ -430,7 +435,7 @@ struct llm_train_options {
     bool resume;            // go on from the run's checkpoint (false)
     bool overwrite;         // begin anew where a run is already (false)
     bool dry_run;           // end after the plan (false)
-    llm_train_event_fn *event; // may be NULL
+    llm_train_event_fn *event; // called with callbacks.user; may be NULL
     struct llm_callbacks callbacks;
 };
 
@@ -483,15 +488,73 @@ struct llm_train_result {
 };
 
 // Trains on texts (files, plain, .xz or .gz, or folders; <|endoftext|> parts documents) and writes directory `out`:
-// model/ in Hugging Face layout, log.csv, run.json, loss plots, and while it lasts checkpoint. `result` may be NULL.
+// model/ in Hugging Face layout, log.csv, run.json, loss plots, and while it lasts checkpoint. `options` (NULL: the
+// defaults) count as given, so what is resumed needs the same ones; `result` may be NULL.
 LLM_API bool llm_pretrain(const char *const *files, size_t n_files, const char *out,
                           const struct llm_pretrain_options *options, struct llm_train_result *result,
                           struct llm_error *err);
 
-// Measures optimizer steps of a language model on random tokens, `n_sequences` of `n_tokens` each, after one that
-// warms up: seconds [repetitions]. Needs the memory that training takes; changes the engine's weights.
-LLM_API bool llm_train_measure(struct llm_engine *engine, int n_sequences, int n_tokens, int compute, int repetitions,
-                               double *seconds, struct llm_error *err);
+// Optimizer steps of one shape, on random tokens.
+struct llm_train_measurement {
+    int n_sequences, n_tokens; // sequences a step, tokens of each
+    double *seconds;           // [repetitions] receives what each step took, the caller's memory
+};
+
+// Measures steps of training a language model, each shape after one step that warms up. Takes the memory that training
+// takes. The engine may only be freed afterwards.
+LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train_measurement *measurements,
+                               int n_measurements, int compute, int repetitions, const struct llm_callbacks *callbacks,
+                               struct llm_error *err);
+
+// ---- Scoring answers ------------------------------------------------------------------------
+
+enum llm_score_api {
+    LLM_SCORE_OLLAMA, // POST <url>/api/chat
+    LLM_SCORE_OPENAI, // POST <url>/v1/chat/completions
+};
+
+struct llm_score_options {
+    const char *url;          // the judge's server ("http://localhost:11434")
+    const char *judge;        // the model that judges ("llama3")
+    int api;                  // enum llm_score_api (LLM_SCORE_OLLAMA)
+    const char *api_key;      // sent as a bearer token; NULL: none (NULL)
+    const char *response_key; // the key of an entry under which the answer is ("model_response")
+    int parallel;             // requests at a time (1)
+    bool stream;              // let the server send its answer piece by piece (true)
+    bool again;               // score anew what this judge has scored before (false)
+    int timeout;              // seconds that one answer may take (300)
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_score_options_init(struct llm_score_options *options);
+
+// One entry of the file and what became of it.
+struct llm_score {
+    const char *instruction, *response;
+    int score;          // 0 .. 100, or -1: the judge gave no such number, though asked twice
+    const char *answer; // what it said instead, or why there is nothing; NULL for a score
+};
+
+struct llm_scores {
+    struct llm_score *entries; // [n_entries] in the order of the file
+    int64_t n_entries;
+    int64_t n_scored, n_failed;
+    int64_t n_kept;   // of those scored: by an earlier run
+    double average;   // of the scores; these four are 0 if there is none
+    double deviation; // their standard deviation (of all, not of a sample)
+    double median;
+    int lowest, highest;
+    void *owner; // what the texts belong to
+};
+
+// Has a second model score answers. `file` is a JSON list of {"instruction", "input", "output", "model_response"};
+// the judge is asked the book's question about each, twice if it answers with anything but an integer from 0 to 100.
+// Each entry gets "score" (null after a failure, with "score_answer") and "score_judge", written now and then and at
+// the end, whatever ends it: so a later call goes on where this one stopped. A server that cannot be reached or answers
+// with something else than JSON ends it. `options` may be NULL; release the scores afterwards.
+LLM_API bool llm_score_answers(const char *file, const struct llm_score_options *options, struct llm_scores *scores,
+                               struct llm_error *err);
+LLM_API void llm_scores_release(struct llm_scores *scores);
 
 // ---- The machine ----------------------------------------------------------------------------
 
@@ -563,13 +626,15 @@ struct llm_convert_options {
     int dtype;          // enum llm_dtype, or -1: as stored (-1)
     int64_t shard_size; // bytes a file at most; 0: one file (0)
     bool overwrite;     // replace DST if it is there (false)
+    int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
     struct llm_callbacks callbacks;
 };
 
 LLM_API void llm_convert_options_init(struct llm_convert_options *options);
 
 // Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
-// config.json, model.safetensors or shards, and the vocabulary. All or nothing.
+// config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file that
+// torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
 LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
                          struct llm_error *err);
 

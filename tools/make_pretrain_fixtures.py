@@ -4,7 +4,7 @@
     python tools/make_pretrain_fixtures.py tiny
     python tools/make_pretrain_fixtures.py book-ch5 book-appendix-d ... --text the-verdict.txt
 
-Made with llms-from-scratch 1.0.x, torch 2.15 (CPU), tiktoken, tokenizers 0.23. The package's own training functions
+Made with llms-from-scratch 1.0.19, torch 2.15 (CPU), tiktoken, tokenizers 0.23. The package's own training functions
 run (ch05.train_model_simple, appendix_d.train_model); this script only listens, by putting itself around the
 functions that they call: the loss of each step, each evaluation, each sample. Rows are written as they come, with
 all digits, so that an interrupted run leaves what it had.
@@ -21,7 +21,7 @@ all digits, so that an interrupted run leaves what it had.
 "book-*" is the book's 124M model (context 256, GPT-2's vocabulary) on the book's text. "tiny-*" are the same recipes,
 the same code, on a small model and tiny.txt, which is made here and may be committed: for tests that take seconds.
 A name with -dropout is the book's recipe to the letter (0.1), one without has dropout 0, so that it can be compared
-number by number; with -seedN another seed than 123; with -1thread on one thread, to see where PyTorch leaves itself.
+number by number; with -seedN another seed than 123; with -1thread on one thread and -double in float64, to see where PyTorch leaves itself.
 """
 
 import argparse
@@ -173,6 +173,8 @@ def run(name, text, tokenizer):
 
     torch.manual_seed(seed)
     model = GPTModel(config)
+    if "-double" in name:
+        model.double()
     listener, device = Listener(name), torch.device("cpu")
     common = dict(eval_freq=5, start_context="Every effort moves you", tokenizer=tokenizer)
 

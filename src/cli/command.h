@@ -43,7 +43,7 @@ struct option {
 };
 
 struct command {
-    const char *name;        // "generate"
+    const char *name;        // "generate", or "instruct score": a command of the group "instruct"
     const char *summary;     // one line for `my-llm help`
     const char *usage;       // after "my-llm generate ": "[-m MODEL] [PROMPT | -]"; several lines allowed
     const char *description; // paragraphs for --help and the man page, which fill them; lines that
@@ -58,6 +58,12 @@ struct command {
                                     // are marked; 0: nobody asks
     // Does the work. Returns the exit code: 0 done, 1 failed (after a sentence on stderr), 2 wrong usage.
     int (*run)(void *args, int n_operands, char **operands);
+};
+
+// Commands that belong together: each has two words for its name, of which the first is the group's.
+struct command_group {
+    const char *name;    // "instruct"
+    const char *summary; // one line for `my-llm help instruct`
 };
 
 // Prints "my-llm: <sentence>" on stderr and returns 1 (130, as shells do, after a cancelling Ctrl-C).
@@ -82,6 +88,7 @@ bool command_read_input(const char *path, char **bytes, size_t *size, struct llm
 extern const struct command command_generate;
 extern const struct command command_eval;
 extern const struct command command_pretrain;
+extern const struct command command_instruct_score;
 extern const struct command command_tokenize;
 extern const struct command command_info;
 extern const struct command command_bench;
@@ -89,8 +96,10 @@ extern const struct command command_convert;
 extern const struct command command_download;
 extern const struct command command_help;
 
-// Every command, in the order that help shows; [n_commands], in commands.c.
+// Every command, in the order that help shows; [n_commands], in commands.c. Those of a group stand together.
 extern const struct command *const commands[];
 extern const int n_commands;
+extern const struct command_group command_groups[]; // [n_command_groups]
+extern const int n_command_groups;
 
 #endif

@@ -7,6 +7,7 @@ const struct command *const commands[] = {
     &command_generate,
     &command_eval,
     &command_pretrain,
+    &command_instruct_score,
     &command_tokenize,
     &command_info,
     &command_bench,
@@ -17,3 +18,9 @@ const struct command *const commands[] = {
 // clang-format on
 
 const int n_commands = sizeof commands / sizeof commands[0];
+
+const struct command_group command_groups[] = {
+    {"instruct", "work with instructions and their answers"},
+};
+
+const int n_command_groups = sizeof command_groups / sizeof command_groups[0];

@@ -196,6 +196,15 @@ static bool name_sound(const char *name) {
     return true;
 }
 
+// A command's name is a word, or a group's word and one more.
+static bool command_name_sound(const char *name) {
+    char group[NAME_MAX_LENGTH + 2];
+    const char *space = name == NULL ? NULL : strchr(name, ' ');
+    if (space == NULL) return name_sound(name);
+    snprintf(group, sizeof group, "%.*s", (int)(space - name), name);
+    return name_sound(group) && name_sound(space + 1);
+}
+
 // What makes one row wrong by itself, or NULL.
 static const char *row_fault(const struct command *command, const struct option *option) {
     const size_t size = option_type_size(option->type);
@@ -231,7 +240,7 @@ static const char *pair_fault(const struct option *a, const struct option *b) {
 }
 
 bool options_check(const struct command *command, struct llm_error *err) {
-    if (!name_sound(command->name)) return error_set(err, LLM_ERROR_ARGUMENT, "a command has no sound name");
+    if (!command_name_sound(command->name)) return error_set(err, LLM_ERROR_ARGUMENT, "a command has no sound name");
     const char *fault = NULL;
     if (command->summary == NULL || command->usage == NULL || command->description == NULL || command->run == NULL) {
         fault = "summary, usage, description or run is missing";

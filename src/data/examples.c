@@ -13,6 +13,19 @@ void examples_release(struct examples *examples) {
 
 // ---- Tokenising -------------------------------------------------------------------------------
 
+static bool append_ids(struct examples *examples, const int32_t *ids, size_t n) {
+    if (examples->ids == NULL || examples->capacity - examples->n_ids < n) {
+        const size_t capacity = examples->capacity * 2 + n + 4096;
+        int32_t *grown = reallocarray(examples->ids, capacity, sizeof *grown);
+        if (grown == NULL) return false;
+        examples->ids = grown;
+        examples->capacity = capacity;
+    }
+    memcpy(examples->ids + examples->n_ids, ids, n * sizeof *ids);
+    examples->n_ids += n;
+    return true;
+}
+
 // Ids of the text so far; appended to examples->ids when `keep`. Returns how many, -1 after a failure.
 static int64_t encode(struct examples *examples, const struct llm_tokenizer *tokenizer, const struct strbuf *text,
                       bool keep, struct llm_error *err) {
@@ -23,22 +36,11 @@ static int64_t encode(struct examples *examples, const struct llm_tokenizer *tok
         return -1;
     }
     if (!llm_tokenizer_encode(tokenizer, text->bytes, text->size, false, &ids, &n, err)) return -1;
-    bool ok = true;
-    if (keep && examples->capacity - examples->n_ids < n) {
-        const size_t capacity = examples->capacity * 2 + n + 4096;
-        int32_t *grown = reallocarray(examples->ids, capacity, sizeof *grown);
-        ok = grown != NULL || error_memory(err, "token ids");
-        if (ok) {
-            examples->ids = grown;
-            examples->capacity = capacity;
-        }
-    }
-    if (ok && keep) {
-        memcpy(examples->ids + examples->n_ids, ids, n * sizeof *ids);
-        examples->n_ids += n;
-    }
+    const bool ok = !keep || append_ids(examples, ids, n);
     llm_free(ids);
-    return ok ? (int64_t)n : -1;
+    if (ok) return (int64_t)n;
+    error_memory(err, "token ids");
+    return -1;
 }
 
 static bool encode_item(struct examples *examples, const struct instruction *item, const char *unit,

@@ -165,7 +165,8 @@ bool records_read(struct records *records, const char *path, enum records_kind k
     struct reading reading = {.records = records};
     char *block = malloc(BLOCK);
     size_t n = 0;
-    bool ok = block != NULL || error_memory(err, path);
+    bool ok = block != NULL;
+    if (!ok) error_memory(err, path);
     ok = ok && text_file_read(file, block, BLOCK, &n, err);
     bool good = ok && feed_first(&reading, path, block, n, kind, separator, &wrong);
     while (good && n == BLOCK) {

@@ -93,7 +93,8 @@ static bool rows_take(struct rows *rows, const struct rows_options *options, str
     rows->header = columns.header;
     rows->items = calloc(rows->records.n, sizeof *rows->items);
     const char **label_text = calloc(rows->records.n, sizeof *label_text);
-    bool ok = (rows->items != NULL && label_text != NULL) || error_memory(err, "rows");
+    bool ok = rows->items != NULL && label_text != NULL;
+    if (!ok) error_memory(err, "rows");
     ok = ok && take_rows(rows, &columns, label_text, err);
     if (ok && !options->unlabelled) ok = rows_labels_find(rows, label_text, options, err);
     free(label_text);

@@ -61,8 +61,8 @@ static bool stratify(int64_t *order, size_t n, const double fractions[2], const 
     size_t *total = calloc((size_t)n_labels * 2, sizeof *total); // rows of each label, then those seen so far
     int64_t *parts[3] = {calloc(n + 1, sizeof *order), calloc(n + 1, sizeof *order), calloc(n + 1, sizeof *order)};
     size_t sizes[3] = {0, 0, 0};
-    const bool ok =
-        (total != NULL && parts[0] != NULL && parts[1] != NULL && parts[2] != NULL) || error_memory(err, "split");
+    const bool ok = total != NULL && parts[0] != NULL && parts[1] != NULL && parts[2] != NULL;
+    if (!ok) error_memory(err, "split");
     for (size_t i = 0; ok && i < n; i++) total[labels[order[i]]]++;
     for (size_t i = 0; ok && i < n; i++) {
         const int32_t label = labels[order[i]];
@@ -85,7 +85,8 @@ static bool stratify(int64_t *order, size_t n, const double fractions[2], const 
 bool split_random(int64_t *order, size_t n, double train, double validation, const int32_t *labels, int n_labels,
                   uint64_t seed, struct split *split, struct llm_error *err) {
     int64_t *drawn = calloc(n + 1, sizeof *drawn), *before = calloc(n + 1, sizeof *before);
-    const bool ok = (drawn != NULL && before != NULL) || error_memory(err, "split");
+    const bool ok = drawn != NULL && before != NULL;
+    if (!ok) error_memory(err, "split");
     if (ok && n > 0) {
         struct random random;
         random_init(&random, seed);

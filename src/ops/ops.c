@@ -149,5 +149,6 @@ bool ops_use_bf16(struct ops *ops, struct llm_error *err) {
         return error_set(err, LLM_ERROR_UNSUPPORTED, "BF16 products need level avx512; this is level %s",
                          level_names[ops->level]);
     }
-    return cpu_use_bf16(ops, err);
+    ops->compute = OPS_COMPUTE_BF16;
+    return true;
 }

@@ -14,6 +14,7 @@
 #include "data/tokens.h"
 #include "infer/session.h"
 #include "model/init.h"
+#include "plot/plot.h"
 #include "tokenizer/tokenizer.h"
 #include "train/trainer.h"
 
@@ -89,7 +90,7 @@ static bool open_model(struct pretrain *run, struct llm_error *err) {
     if (run->engine == NULL || (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) return false;
     const struct config *config = &run->engine->config;
     if (run->engine->tokenizer == NULL) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name one with --tokenizer", options->init);
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name a tokenizer", options->init);
     }
     const int n_ids = llm_tokenizer_vocab_size(run->engine->tokenizer);
     if (n_ids > config->vocab_size) {
@@ -178,6 +179,23 @@ static bool sample(void *user, char **text, size_t *size, struct llm_error *err)
     return ok && (*text != NULL || error_memory(err, "sample"));
 }
 
+// Pictures of the log: steps below, tokens above.
+static bool draw(void *user, const char *out, struct llm_error *err) {
+    const struct pretrain *run = user;
+    const struct plot_log_axes axes = {.examples_per_epoch = 0};
+    char *log = path_join(out, "log.csv");
+    char *folder = path_join(out, "plots");
+    struct plot_place place = {folder, "loss", run->options->train.callbacks};
+    bool ok = (log != NULL && folder != NULL) || error_memory(err, "path");
+    ok = ok && plot_losses(log, &axes, &place, err);
+    place.name = "learning-rate";
+    place.callbacks.notice = NULL; // said once is enough
+    ok = ok && plot_learning_rate(log, &axes, &place, err);
+    free(folder);
+    free(log);
+    return ok;
+}
+
 // ---- For run.json and the checkpoint ---------------------------------------------------------
 
 static json_t *model_json(const struct pretrain *run) {
@@ -245,10 +263,17 @@ static void release(struct pretrain *run) {
 
 bool llm_pretrain(const char *const *files, size_t n_files, const char *out, const struct llm_pretrain_options *options,
                   struct llm_train_result *result, struct llm_error *err) {
+    struct llm_pretrain_options defaults;
+    llm_pretrain_options_init(&defaults);
+    if (options == NULL) options = &defaults;
     struct pretrain run = {.options = options, .out = out};
     random_init(&run.random, options->train.seed);
-    bool ok = check_options(options, n_files, err) && train_begin(out, &options->train, err) &&
-              (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
+    if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
+    if (options->train.resume && train_finished(out, result)) {
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+        return true;
+    }
+    bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
               describe(&run, files, n_files, err);
     if (ok) {
         const struct train_task task = {
@@ -261,6 +286,7 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
             .details = run.details,
             .example = give_example,
             .epoch = sample,
+            .finish = draw,
         };
         ok = train_run(run.engine, &run.weights, &task, NULL, 0, out, &options->train, result, err);
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,14 +33,22 @@ static bool log_open(struct train_log *log, const char *path, int flags, struct 
     *log = (struct train_log){.fd = -1, .path = strdup(path)};
     if (log->path == NULL) return error_memory(err, path);
     log->fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666);
-    return log->fd >= 0 || error_errno(err, "%s: cannot write to this file", path);
+    if (log->fd < 0) return error_errno(err, "%s: cannot write to this file", path);
+    if (flock(log->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true; // some file systems have no locks
+    return error_set(err, LLM_ERROR_IO, "%s: another run is writing here", path);
 }
 
 bool train_log_create(struct train_log *log, const char *path, struct llm_error *err) {
-    static const char head[] = TRAIN_LOG_COLUMNS "\n";
-    if (log_open(log, path, O_CREAT | O_TRUNC, err) && log_write(log, head, sizeof head - 1, err)) return true;
+    if (log_open(log, path, O_CREAT | O_APPEND, err)) return true;
     train_log_close(log);
     return false;
+}
+
+bool train_log_begin(struct train_log *log, struct llm_error *err) {
+    static const char head[] = TRAIN_LOG_COLUMNS "\n";
+    if (ftruncate(log->fd, 0) != 0) return error_errno(err, "%s: cannot cut this file", log->path);
+    log->size = 0;
+    return log_write(log, head, sizeof head - 1, err);
 }
 
 bool train_log_resume(struct train_log *log, const char *path, int64_t size, struct llm_error *err) {

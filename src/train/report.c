@@ -7,6 +7,10 @@
 #include "train/loop.h"
 #include "train/settings.h"
 
+enum {
+    MAX_REPORT = 1 << 24 // bytes of run.json; a list of a hundred thousand files has fewer
+};
+
 json_t *train_run_identity(const struct trainer *trainer) {
     json_t *settings = train_settings_json(trainer->options);
     if (settings == NULL) return NULL;
@@ -59,4 +63,32 @@ bool train_report(const struct trainer *trainer, bool finished, struct llm_error
     free(text);
     json_decref(json);
     return ok;
+}
+
+// NaN for null.
+static double loss_of(const json_t *results, const char *key) {
+    const json_t *value = json_object_get(results, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+bool train_finished(const char *out, struct llm_train_result *result) {
+    char *path = path_join(out, "run.json");
+    json_t *json = path == NULL ? NULL : json_parse_file(path, MAX_REPORT, NULL);
+    free(path);
+    const bool finished = json_is_true(json_object_get(json, "finished"));
+    const json_t *results = json_object_get(json, "results");
+    if (finished && result != NULL) {
+        *result = (struct llm_train_result){
+            .finished = true,
+            .steps = json_integer_value(json_object_get(results, "steps")),
+            .tokens = json_integer_value(json_object_get(results, "tokens")),
+            .train_loss = loss_of(results, "train_loss"),
+            .val_loss = loss_of(results, "val_loss"),
+            .best_val_loss = loss_of(results, "best_val_loss"),
+            .best_step = json_integer_value(json_object_get(results, "best_step")),
+            .seconds = json_number_value(json_object_get(results, "seconds")),
+        };
+    }
+    json_decref(json);
+    return finished;
 }

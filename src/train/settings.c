@@ -128,9 +128,18 @@ static void value_text(const json_t *value, char *text, size_t size) {
     free(dumped);
 }
 
+// What a checksum stands for; its digits would tell nobody anything.
+static const char *meaning_of(const char *name) {
+    if (strcmp(name, "data") == 0) return "other texts, another vocabulary or another split";
+    if (strcmp(name, "initial_weights_crc32c") == 0) return "other initial weights";
+    return NULL;
+}
+
 static bool compare_values(const char *name, const json_t *saved, const json_t *present, struct llm_error *err) {
     if (json_is_object(saved) && json_is_object(present)) return train_identity_check(saved, present, err);
     if (json_equal(saved, present)) return true;
+    const char *meaning = meaning_of(name);
+    if (meaning != NULL) return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s", meaning);
     char was[256], is[256];
     value_text(saved, was, sizeof was);
     value_text(present, is, sizeof is);

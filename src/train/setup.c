@@ -1,5 +1,7 @@
 // setup.c: what a run needs before its first step: a place to write to, memory, the optimizer; see loop.h.
+#include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -9,8 +11,9 @@
 
 // ---- The place ------------------------------------------------------------------------------
 
-// What a run leaves in its directory; the first ones are gone when it begins anew.
-static const char *const run_files[] = {"checkpoint", "run.json", "log.csv", "model", "best"};
+// What a run leaves in its directory, in the order in which it goes when the run begins anew: at no moment does what is
+// left pass for a finished run, and as long as there is a checkpoint, it and the log belong together.
+static const char *const run_files[] = {"run.json", "checkpoint", "model", "best", "plots", "log.csv"};
 
 static bool holds_run(const char *out) {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
@@ -19,9 +22,8 @@ static bool holds_run(const char *out) {
     return false;
 }
 
-// Removes what an earlier run left, so that nothing of it passes for the new one's.
-static bool clear_run(const char *out, struct llm_error *err) {
-    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
+bool train_clear(const char *out, struct llm_error *err) {
+    for (size_t i = 0; i + 1 < sizeof run_files / sizeof run_files[0]; i++) { // the log is open, and emptied
         char *path = path_join(out, run_files[i]);
         if (path == NULL) return error_memory(err, "path");
         if (directory_exists(path)) {
@@ -37,6 +39,28 @@ static bool clear_run(const char *out, struct llm_error *err) {
     return true;
 }
 
+// Is it ".<file of a run>.XXXXXX", the name that a file has until it is whole (base/file.c)?
+static bool is_unfinished(const char *name) {
+    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0] && name[0] == '.'; i++) {
+        const size_t size = strlen(run_files[i]);
+        if (strncmp(name + 1, run_files[i], size) == 0 && name[size + 1] == '.' && strlen(name + size + 2) == 6) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void train_sweep(const char *out) {
+    DIR *directory = opendir(out);
+    if (directory == NULL) return;
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        char *path = is_unfinished(entry->d_name) ? path_join(out, entry->d_name) : NULL;
+        if (path != NULL && unlink(path) != 0) directory_remove(path);
+        free(path);
+    }
+    closedir(directory);
+}
+
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err) {
     if (!train_options_check(options, err)) return false;
     if (options->resume && options->overwrite) {
@@ -44,9 +68,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
     }
     const bool run = holds_run(out);
     if (options->resume) {
-        if (!run) return error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
-        if (directory_holds(out, "checkpoint") || !directory_holds(out, "model")) return true;
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: this run is finished, its model is %s/model", out, out);
+        return run || error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
     }
     if (run && !options->overwrite) {
         return error_set(err, LLM_ERROR_IO,
@@ -55,7 +77,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
                          out);
     }
     if (options->dry_run) return true;
-    return directory_create(out, err) && (!run || clear_run(out, err));
+    return directory_create(out, err);
 }
 
 // ---- Memory ---------------------------------------------------------------------------------

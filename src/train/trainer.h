@@ -47,9 +47,12 @@ struct train_task {
     bool (*finish)(void *user, const char *out, struct llm_error *err);
 };
 
-// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's; makes it, and
-// with options->overwrite clears it.
+// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's, and makes it.
+// What options->overwrite allows to go stays until the run really begins.
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err);
+
+// Whether DIR/run.json says that the run came to its end, so that there is nothing to resume; and how it ended.
+bool train_finished(const char *out, struct llm_train_result *result);
 
 // Trains the engine, whose weights are the block `weights`, and writes directory `out`. `extra` [n_extra]: tensors of
 // the task's own to train as well. `result` may be NULL.

@@ -239,6 +239,7 @@ int fault_fclose(FILE *file);
 int fault_mkdir(const char *path, mode_t mode);
 char *fault_mkdtemp(char *path);
 int fault_mkostemp(char *path, int flags);
+int fault_pipe2(int ends[2], int flags);
 int fault_rename(const char *from, const char *to);
 int fault_renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags);
 
@@ -343,6 +344,12 @@ int fault_mkostemp(char *path, int flags) {
     const int fd = mkostemp(path, flags);
     if (fd >= 0) count(&n_files, 1);
     return fd;
+}
+
+int fault_pipe2(int ends[2], int flags) {
+    if (file_fails(EMFILE) || pipe2(ends, flags) != 0) return -1;
+    count(&n_files, 2);
+    return 0;
 }
 
 int fault_rename(const char *from, const char *to) {

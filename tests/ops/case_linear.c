@@ -226,9 +226,8 @@ static void case_reserve(struct subjects *s) {
     float *out = output_new(N * N_OUT);
     assert_true(s->ref->reserve(s->ref, N, N_OUT, N_IN * N_OUT, NULL));
     for (int i = 0; i < s->n; i++) {
-        struct ops *ops = ops_new(OPS_BASELINE, 2, NULL);
+        struct ops *ops = ops_new((int)s->list[i].ops[0]->level, 2, NULL);
         assert_non_null(ops);
-        ops->level = s->list[i].ops[0]->level;
         cpu_of(ops)->kernels = cpu_of(s->list[i].ops[0])->kernels;
         assert_true(ops->reserve(ops, N, N_OUT, VOCABULARY * N_IN, NULL));
         const float *scratch = cpu_of(ops)->scratch;

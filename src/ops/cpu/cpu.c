@@ -1,5 +1,5 @@
 // cpu.c: see cpu.h.
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/gemm.h"
 
 #include <stdlib.h>
 
@@ -21,6 +21,10 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     if (cpu == NULL) return error_memory(err, "operations");
     cpu->kernels = cpu_kernels(ops->level);
     host_state(ops)->cpu = cpu;
+    if (ops->level == OPS_AVX512) {
+        cpu->packs = aligned_alloc(64, (size_t)ops->n_threads * GEMM_PACKS);
+        if (cpu->packs == NULL) return error_memory(err, "operations");
+    }
     ops->embed = cpu_embed;
     ops->layer_norm = cpu_layer_norm;
     ops->linear = cpu_linear;

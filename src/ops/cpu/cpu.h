@@ -16,7 +16,7 @@ struct cpu {
     const struct kernels *kernels;
     float *scratch; // [scratch_size], 64-byte aligned
     size_t scratch_size;
-    void *packs; // each thread's for products in BF16 (gemm.h), once ops->compute says so
+    void *packs; // each thread's, for products of our own (gemm.h); NULL below level avx512
 };
 
 // The kernels of a level (of "baseline" for levels that have none).
@@ -24,8 +24,6 @@ const struct kernels *cpu_kernels(enum ops_level level);
 
 // Overrides what ref filled in. The table's level says which kernels.
 bool cpu_init(struct ops *ops, struct llm_error *err);
-// What ops_use_bf16() asks for; the CPU can.
-bool cpu_use_bf16(struct ops *ops, struct llm_error *err);
 
 void cpu_embed(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,
                const int32_t *positions, int n);

@@ -8,7 +8,11 @@
 #include <stdlib.h>
 
 enum gemm_status gemm_run(const struct gemm_thread *thread, const struct gemm *g) {
-    if (thread->packs != NULL) return gemm_bf16(g, thread->packs);
+#if defined(__x86_64__)
+    if (gemm_is_own(thread->ops, g->b_transposed, g->b_dtype)) {
+        return (thread->ops->compute == OPS_COMPUTE_BF16 ? gemm_bf16 : gemm_f32)(g, thread->packs);
+    }
+#endif
     const dnnl_status_t status = dnnl_sgemm(g->a_transposed ? 'T' : 'N', g->b_transposed ? 'T' : 'N', g->m, g->n, g->k,
                                             1, g->a, g->a_stride, g->b, g->b_stride, g->add ? 1 : 0, g->c, g->c_stride);
     if (status == dnnl_success) return GEMM_OK;
@@ -19,7 +23,7 @@ struct tiles_job {
     gemm_tile_fn *tile;
     const void *job;
     int n_tiles;
-    char *packs; // GEMM_BF16_PACKS for each thread, or NULL
+    struct ops *ops;
     struct team_counter counter;
     atomic_int failure; // enum gemm_status of a tile
 };
@@ -27,7 +31,8 @@ struct tiles_job {
 static void tiles_work(void *memory, int thread, int n_threads) {
     (void)n_threads;
     struct tiles_job *job = memory;
-    const struct gemm_thread self = {thread, job->packs != NULL ? job->packs + (size_t)thread * GEMM_BF16_PACKS : NULL};
+    char *packs = cpu_of(job->ops)->packs;
+    const struct gemm_thread self = {thread, job->ops, packs != NULL ? packs + (size_t)thread * GEMM_PACKS : NULL};
     const int omp_threads = omp_get_max_threads();
     omp_set_num_threads(1); // of oneDNN's own parallel regions on this thread
     for (int64_t i = team_take(&job->counter); i < job->n_tiles; i = team_take(&job->counter)) {
@@ -38,7 +43,7 @@ static void tiles_work(void *memory, int thread, int n_threads) {
 }
 
 bool cpu_run_tiles(struct ops *ops, int n_tiles, gemm_tile_fn *tile, const void *job, struct llm_error *err) {
-    struct tiles_job tiles = {.tile = tile, .job = job, .n_tiles = n_tiles, .packs = cpu_of(ops)->packs};
+    struct tiles_job tiles = {.tile = tile, .job = job, .n_tiles = n_tiles, .ops = ops};
     cpu_run(ops, n_tiles > 1, tiles_work, &tiles);
     const enum gemm_status failure = (enum gemm_status)atomic_load(&tiles.failure);
     if (failure == GEMM_OK) return true;
@@ -50,13 +55,48 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-struct gemm_grid gemm_grid_make(int m, int n, int most_rows, int most_columns) {
-    struct gemm_grid grid = {.m = m, .n = n};
-    grid.rows = ceil_div(m, ceil_div(m, most_rows));
-    grid.columns = ceil_div(ceil_div(n, ceil_div(n, most_columns)), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
+enum {
+    ENOUGH = 4, // tiles for the threads to share
+    LEAST_ROWS = 64,
+    LEAST_COLUMNS = 96
+};
+
+// None larger than asked for; smaller where the tiles would be too few. flat: rather of fewer rows than of fewer
+// columns.
+static struct gemm_grid grid_of(int m, int n, int most_rows, int most_columns, bool flat) {
+    int down = ceil_div(m, most_rows);
+    int across = ceil_div(n, most_columns);
+    while (down * across < ENOUGH) {
+        const int rows = ceil_div(m, down);
+        const int columns = ceil_div(n, across);
+        const bool low = rows < 2 * LEAST_ROWS;
+        const bool narrow = columns < 2 * LEAST_COLUMNS;
+        if (low && narrow) break;
+        if (!low && (narrow || flat || rows > columns)) {
+            down *= 2;
+        } else {
+            across *= 2;
+        }
+    }
+    struct gemm_grid grid = {.m = m, .n = n, .rows = ceil_div(m, down)};
+    grid.columns = ceil_div(ceil_div(n, across), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
     grid.n_down = ceil_div(m, grid.rows);
     grid.n_across = ceil_div(n, grid.columns);
     return grid;
+}
+
+struct gemm_grid gemm_grid_make(const struct ops *ops, const struct gemm *g) {
+    if (gemm_is_own(ops, g->b_transposed, g->b_dtype)) {
+        const int rows = gemm_rows(g->k, ops->compute == OPS_COMPUTE_BF16); // a tile is as high as a block of A
+        const int wide = 768; // A is packed once for so many columns; half as many cost 1 to 4 %
+        const bool few = ceil_div(g->m, rows) * ceil_div(g->n, wide) < 8;
+        // B is packed on the way unless it is transposed.
+        return grid_of(g->m, g->n, rows, few ? wide / 2 : wide, !g->b_transposed);
+    }
+    // Rows of B a multiple of 4 KB apart are slow to pack: then taller tiles pack them less often (104 against 102).
+    if (ops->level == OPS_AVX512) return grid_of(g->m, g->n, g->b_stride % 1024 == 0 ? 512 : 256, 384, false);
+    return grid_of(g->m, g->n, 256, GEMM_PANEL,
+                   false); // 512 rows are 2 % faster, but leave too few tiles for many cores
 }
 
 struct gemm_tile gemm_grid_tile(const struct gemm_grid *grid, int tile) {
@@ -64,12 +104,4 @@ struct gemm_tile gemm_grid_tile(const struct gemm_grid *grid, int tile) {
     t.rows = grid->m - t.row < grid->rows ? grid->m - t.row : grid->rows;
     t.columns = grid->n - t.column < grid->columns ? grid->n - t.column : grid->columns;
     return t;
-}
-
-bool cpu_use_bf16(struct ops *ops, struct llm_error *err) {
-    struct cpu *cpu = cpu_of(ops);
-    if (cpu->packs == NULL) cpu->packs = aligned_alloc(64, (size_t)ops->n_threads * GEMM_BF16_PACKS);
-    if (cpu->packs == NULL) return error_memory(err, "matrix products in BF16");
-    ops->compute = OPS_COMPUTE_BF16;
-    return true;
 }

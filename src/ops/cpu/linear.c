@@ -1,30 +1,28 @@
 // linear.c: products with weight matrices, for one row (decoding) or many (prompts, evaluation).
 //
-// Few rows go to our own kernels, which run at the speed of memory (linear_few.c); more go to oneDNN, in
-// tiles of [TILE_ROWS, PANEL] outputs, one thread a tile, and bias, activation and residual follow while
-// the tile is hot. oneDNN uses the weights where they lie, or a panel of them that is copied in front of
-// its tile: when they have to be widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where
-// its in-place kernel runs at half speed (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows
-// on, where a dense panel is faster (88 against 82) and the copy costs little.
+// Few rows go to our own kernels, which run at the speed of memory (linear_few.c); more are cut into tiles (gemm.h),
+// one thread a tile, and bias, activation and residual follow while the tile is hot. Weights are used where they lie,
+// or, below level avx512, oneDNN is given a panel of them that is copied in front of its tile: when they have to be
+// widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where its AVX2 kernel runs at half speed in place
+// (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows on, where a dense panel is faster (88 against 82)
+// and the copy costs little. Its AVX-512 kernel is faster in place (111 against 106; of 64 rows, 108 against 86).
 #include "ops/cpu/gemm.h"
 
 enum {
-    PANEL = 192,      // columns a tile: with 768 inputs, 576 KB of weights
-    TILE_ROWS = 256,  // most rows a tile: 512 is 2 % faster, but leaves too few tiles for many cores
     PANEL_ROWS = 192, // see above
     SLOW_STRIDE = 1024
 };
 
 static bool needs_panels(const struct ops *ops, const struct product *p) {
-    if (ops->compute == OPS_COMPUTE_BF16) return false; // gemm_bf16() packs what it takes, of any dtype
+    if (ops->level == OPS_AVX512) return false; // our own products widen themselves
     if (p->dtype != DTYPE_F32) return true;
     if (p->transposed) return false; // oneDNN copies these itself
     return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
 }
 
 // Where the two ways cross, measured: with F32 our kernel is ahead to 11 rows; widening its panels keeps oneDNN
-// behind as far as our kernel goes.
-// An activation with the residual in the output has no place for the bare product (GPT-2 has no such layer).
+// behind as far as our kernel goes. Ours takes as well, however many rows there are,
+// an activation with the residual in the output, which has no place for the bare product (GPT-2 has no such layer).
 static bool is_small(const struct product *p) {
     const bool in_place = p->activation != ACTIVATION_NONE && p->residual != NULL && p->residual == p->out;
     return in_place || p->n <= (p->dtype == DTYPE_F32 ? 11 : PRODUCT_ROWS);
@@ -32,7 +30,7 @@ static bool is_small(const struct product *p) {
 
 // Floats of one thread's panel.
 static size_t panel_size(const struct product *p) {
-    return (size_t)p->n_in * PANEL;
+    return (size_t)p->n_in * GEMM_PANEL;
 }
 
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
@@ -44,7 +42,8 @@ size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_
     if (n_rows <= 0 || n_wide <= 0 || max_weight <= 0) return 0;
     const struct product widest = {.n = n_rows, .n_in = n_wide, .n_out = n_wide, .dtype = DTYPE_F32};
     const size_t few = cpu_product_few_scratch(&widest);
-    const size_t many = is_small(&widest) ? 0 : (size_t)ops->n_threads * panel_size(&widest);
+    const bool panels = !is_small(&widest) && ops->level != OPS_AVX512;
+    const size_t many = panels ? (size_t)ops->n_threads * panel_size(&widest) : 0;
     return few > many ? few : many;
 }
 
@@ -122,7 +121,13 @@ static enum gemm_status large_tile(const void *memory, int number, const struct 
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
+    const struct gemm whole = {.m = p->n,
+                               .n = p->n_out,
+                               .k = p->n_in,
+                               .b_transposed = p->transposed,
+                               .b_dtype = p->dtype,
+                               .b_stride = p->weight_stride};
+    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(ops, &whole)};
     return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), large_tile, &job, err);
 }
 
@@ -155,7 +160,8 @@ bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear
         .out_stride = n_out,
     };
     const size_t size = cpu_product_scratch(ops, &product);
-    if (size == 0 && ops->compute == OPS_COMPUTE_F32) return cpu_product(ops, &product, NULL, err);
+    const bool own = !is_small(&product) && gemm_is_own(ops, product.transposed, product.dtype);
+    if (size == 0 && !own) return cpu_product(ops, &product, NULL, err);
     struct host_state *state = host_state(ops);
     pthread_mutex_lock(&state->lock);
     const bool ok = cpu_scratch(state->cpu, size, err) && cpu_product(ops, &product, state->cpu->scratch, err);
