@@ -21,8 +21,8 @@ static bool needs_panels(const struct ops *ops, const struct product *p) {
 }
 
 // Where the two ways cross, measured: with F32 our kernel is ahead to 11 rows; widening its panels keeps oneDNN
-// behind as far as our kernel goes.
-// An activation with the residual in the output has no place for the bare product (GPT-2 has no such layer).
+// behind as far as our kernel goes. Ours takes as well, however many rows there are,
+// an activation with the residual in the output, which has no place for the bare product (GPT-2 has no such layer).
 static bool is_small(const struct product *p) {
     const bool in_place = p->activation != ACTIVATION_NONE && p->residual != NULL && p->residual == p->out;
     return in_place || p->n <= (p->dtype == DTYPE_F32 ? 11 : PRODUCT_ROWS);
