@@ -102,6 +102,9 @@ LLM_API void llm_engine_options_init(struct llm_engine_options *options);
 //     if it is not there yet;
 //   - "bundled": the small model that comes with my-llm;
 //   - one .safetensors file, its config.json (and vocabulary) beside it;
+//   - one .pth, .pt or .bin file as torch.save(model.state_dict()) writes it, with the names of Hugging Face or of the
+//     book's GPTModel. Without a config.json beside it, sizes are read off the tensors, heads are taken to have 64
+//     numbers each (the notice says so), and a vocabulary of 50,257 ids is GPT-2's;
 //   - NULL: the downloaded gpt2 if there, else the bundled model; the notice says which.
 // Weights stay in the mapped files. `options` may be NULL.
 LLM_API struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options,
@@ -131,7 +134,7 @@ struct llm_model_file {
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint"; "memory": it came from no file
+    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
     const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
@@ -140,6 +143,8 @@ struct llm_model_info {
     bool scale_attn_weights;  // divide scores by sqrt(head size)
     bool scale_attn_by_layer; // and by the layer's number
     bool qkv_bias;            // query, key and value have a bias
+    int n_labels;             // of a classifier; 0: the model writes text
+    const char *const *labels; // [n_labels] their names; NULL: it names none
     int64_t n_params;         // a tied head counts once
     struct llm_model_part parts[8];
     int n_parts;
@@ -621,13 +626,15 @@ struct llm_convert_options {
     int dtype;          // enum llm_dtype, or -1: as stored (-1)
     int64_t shard_size; // bytes a file at most; 0: one file (0)
     bool overwrite;     // replace DST if it is there (false)
+    int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
     struct llm_callbacks callbacks;
 };
 
 LLM_API void llm_convert_options_init(struct llm_convert_options *options);
 
 // Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
-// config.json, model.safetensors or shards, and the vocabulary. All or nothing.
+// config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file that
+// torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
 LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
                          struct llm_error *err);
 

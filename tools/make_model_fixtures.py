@@ -3,6 +3,8 @@
 
     python3 tools/make_model_fixtures.py [DIRECTORY]        (default: tests/fixtures/models of this checkout)
 
+Empties the directory; make_torch_fixtures.py makes the rest of what belongs there.
+
 Made with torch 2.15.0, transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8.0, tensorflow 2.21.0 (the
 versions in use are written into DIRECTORY/README.md). The files are committed; neither the program nor its
 tests need Python packages.

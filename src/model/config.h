@@ -12,11 +12,15 @@ struct config {
     int vocab_size;
     enum activation activation;
     float layer_norm_epsilon;
-    bool scale_attn_weights;  // scores divided by sqrt(n_embd / n_head)
-    bool scale_attn_by_layer; // and by layer number + 1 (scale_attn_by_inverse_layer_idx)
-    bool qkv_bias;            // false: attn.c_attn has no bias, as in the book's model
-    bool tied_head;           // the output head is wte
-    int32_t eos;              // end-of-text id, or -1
+    bool scale_attn_weights;   // scores divided by sqrt(n_embd / n_head)
+    bool scale_attn_by_layer;  // and by layer number + 1 (scale_attn_by_inverse_layer_idx)
+    bool qkv_bias;             // false: attn.c_attn has no bias, as in the book's model
+    bool tied_head;            // the output head is wte
+    int32_t eos;               // end-of-text id, or -1
+    int32_t pad;               // id that a classifier's texts are padded with, or -1
+    int n_labels;              // 0: it writes text; else a classifier
+    bool score_bias;           // the classifier's head has a bias, which Hugging Face's has not
+    const char *const *labels; // [n_labels] their names, borrowed; NULL: LABEL_0, LABEL_1, ...
 };
 
 // From Hugging Face's config.json, or OpenAI's hparams.json. Unknown keys are ignored; what asks for
@@ -39,6 +43,7 @@ double config_epsilon(const struct config *config);
 
 // config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory. A model without qkv
 // bias gets one key more, "qkv_bias": false, that only this program looks at.
+// A classifier's is that of GPT2ForSequenceClassification.
 char *config_json(const struct config *config, enum dtype dtype);
 
 #endif

@@ -1,5 +1,6 @@
-// convert.c: from a model that lies somewhere to one in Hugging Face layout elsewhere (save.c). Tensors go from the
-// source's mapping to the file in blocks, so converting takes little memory, whatever the model.
+// convert.c: from a model that lies somewhere to one elsewhere: in Hugging Face layout (save.c), or one file of
+// PyTorch's (save_torch.c). Tensors go from the source's mapping to the file in blocks, so converting takes little
+// memory, whatever the model.
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +18,16 @@ static bool check_arguments(const char *destination, const struct llm_convert_op
         return error_set(err, LLM_ERROR_ARGUMENT, "dtype is %d; LLM_F32, LLM_F16, LLM_BF16 or -1 was expected",
                          options->dtype);
     }
+    if (options->n_head < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the number of heads is negative");
     if (options->shard_size < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the shard size is negative");
     return true;
+}
+
+// Whether the destination is to be one file of PyTorch's.
+static bool is_file_name(const char *destination) {
+    const size_t size = strlen(destination);
+    return (size > 4 && strcmp(destination + size - 4, ".pth") == 0) ||
+           (size > 3 && strcmp(destination + size - 3, ".pt") == 0);
 }
 
 // ---- The place ------------------------------------------------------------------------------
@@ -52,8 +61,8 @@ static char *destination_path(const char *destination, struct llm_error *err) {
     return path;
 }
 
-// The source must not be overwritten, nor its directory filled while it is read.
-static bool check_destination(const char *source, const char *destination, struct llm_error *err) {
+// The source must not be overwritten, nor its directory filled while it is read; one file may be put there.
+static bool check_destination(const char *source, const char *destination, bool as_file, struct llm_error *err) {
     char *from = realpath(source, NULL);
     char *to = destination_path(destination, err);
     bool ok = false;
@@ -63,6 +72,8 @@ static bool check_destination(const char *source, const char *destination, struc
         ok = false;
     } else if (strcmp(from, to) == 0) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: is the source itself; another place was expected", destination);
+    } else if (as_file) {
+        ok = true;
     } else if (lies_in(to, from)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: lies in the source, %s; another place was expected", destination,
                   source);
@@ -77,6 +88,19 @@ static bool check_destination(const char *source, const char *destination, struc
 }
 
 // ---- The whole ------------------------------------------------------------------------------
+
+static bool convert_to_file(const struct llm_engine *engine, const char *path,
+                            const struct llm_convert_options *options, struct save_counts *counts,
+                            struct llm_error *err) {
+    if (options->shard_size != 0) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: PyTorch's files are not written in shards", path);
+    }
+    if (path_exists(path) && !(options->overwrite && file_exists(path))) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there already; name another place%s", path,
+                         file_exists(path) ? ", or allow it to be replaced" : "");
+    }
+    return save_torch(engine, path, options, counts, err);
+}
 
 static void give_notices(const struct llm_convert_options *options, const struct save_counts *counts) {
     const long long nonfinite = counts->nonfinite, overflowed = counts->overflowed;
@@ -103,11 +127,14 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     opening.callbacks = options->callbacks;
     char *path = model_resolve(source, &opening, err);
     if (path == NULL) return false;
-    struct llm_engine engine = {.callbacks = options->callbacks};
-    struct save_counts counts;
-    bool ok = check_destination(path, destination, err) && engine_read(&engine, path, err);
+    const bool as_file = is_file_name(destination);
+    struct llm_engine engine = {.callbacks = options->callbacks, .n_head = options->n_head};
+    struct save_counts counts = {0};
+    bool ok = check_destination(path, destination, as_file, err) && engine_read(&engine, path, err);
     if (ok) {
-        ok = engine_read_tokenizer(&engine, err) && save_directory(&engine, destination, options, &counts, err);
+        ok = engine_read_tokenizer(&engine, err) &&
+             (as_file ? convert_to_file(&engine, destination, options, &counts, err)
+                      : save_directory(&engine, destination, options, &counts, err));
         engine_release(&engine);
     }
     if (ok) give_notices(options, &counts);

@@ -20,7 +20,9 @@ struct llm_engine {
     enum dtype dtype;             // what most weights are stored in
     struct llm_model_file *files; // [n_files] config, then what holds tensors; paths borrowed or config_path
     int n_files;
-    char *config_path;
+    char *config_path;   // NULL: there is none, and the sizes were read off the tensors
+    char **labels;       // [config.n_labels] NULL: not named
+    int n_head;          // before engine_read(): heads of a model without config; 0: as GPT-2 has them
     int64_t n_nonfinite; // -1 until counted
     struct llm_callbacks callbacks;
 };
@@ -45,13 +47,9 @@ struct llm_engine *engine_new(const char *name, const struct config *config, str
 // before the engine and does not use the engine after that. After a failure the engine is as it was.
 bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, struct llm_error *err);
 
-// The numbers of one parameter as they are now: in the file, or where training has them.
-struct stored {
-    const void *data;
-    enum dtype dtype;
-    size_t n;
-};
-struct stored engine_stored(const struct llm_engine *engine, enum param param, int layer);
+// The numbers of one parameter as they are now: in the file, or where training has them. One that this model does not
+// have, though its kind may, is all zeros (n_parts 0).
+struct param_view engine_stored(const struct llm_engine *engine, enum param param, int layer);
 
 // An engine of random F32 weights in memory, of this config. `name` stands where other models have their path.
 struct llm_engine *engine_synthesize(const char *name, const struct config *config, uint64_t seed,
@@ -63,6 +61,9 @@ enum {
 // The level of operations that options->isa names; -1 for NULL: ops_new() chooses. ENGINE_NO_LEVEL with a sentence
 // for nonsense.
 int engine_level(const struct llm_engine_options *options, struct llm_error *err);
+
+// Refuses a classifier, with a sentence, where text is to be made or scored.
+bool engine_writes_text(const struct llm_engine *engine, struct llm_error *err);
 
 // Frees what an engine holds, not the struct itself.
 void engine_release(struct llm_engine *engine);

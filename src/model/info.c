@@ -50,8 +50,7 @@ static int64_t stored_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct stored stored = engine_stored(engine, (enum param)p, layer);
-            bytes += (int64_t)dtype_bytes(stored.dtype, stored.n);
+            bytes += (int64_t)engine_stored(engine, (enum param)p, layer).size;
         }
     }
     return bytes;
@@ -63,24 +62,42 @@ static bool report(struct llm_engine *engine, int64_t done, int64_t total) {
     return callbacks->progress == NULL || callbacks->progress(callbacks->user, &progress);
 }
 
+struct check {
+    int64_t count, done, total; // NaN and infinite; bytes
+};
+
+static bool check_numbers(struct llm_engine *engine, const uint8_t *data, enum dtype dtype, size_t n,
+                          struct check *check) {
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const size_t length = n - first < BLOCK ? n - first : BLOCK;
+        check->count += count_nonfinite(data + dtype_bytes(dtype, first), dtype, length);
+        check->done += (int64_t)dtype_bytes(dtype, length);
+        if (!report(engine, check->done, check->total)) return false;
+    }
+    return true;
+}
+
+// The order of numbers does not matter here, so a parameter in several tensors is read where they lie.
+static bool check_view(struct llm_engine *engine, const struct param_view *view, struct check *check) {
+    if (view->data != NULL) return check_numbers(engine, view->data, view->dtype, (size_t)view->n_elements, check);
+    for (int part = 0; part < view->n_parts; part++) {
+        const struct tensor_view *tensor = view->parts[part];
+        if (!check_numbers(engine, tensor->data, tensor->dtype, (size_t)tensor->n_elements, check)) return false;
+    }
+    return true;
+}
+
 int64_t llm_engine_check(struct llm_engine *engine) {
     if (engine->n_nonfinite >= 0) return engine->n_nonfinite;
-    const int64_t total = stored_bytes(engine);
-    int64_t count = 0, done = 0;
+    struct check check = {.total = stored_bytes(engine)};
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct stored stored = engine_stored(engine, (enum param)p, layer);
-            for (size_t first = 0; first < stored.n; first += BLOCK) {
-                const size_t length = stored.n - first < BLOCK ? stored.n - first : BLOCK;
-                const char *bytes = (const char *)stored.data + dtype_bytes(stored.dtype, first);
-                count += count_nonfinite(bytes, stored.dtype, length);
-                done += (int64_t)dtype_bytes(stored.dtype, length);
-                if (!report(engine, done, total)) return -1;
-            }
+            const struct param_view view = engine_stored(engine, (enum param)p, layer);
+            if (!check_view(engine, &view, &check)) return -1;
         }
     }
-    engine->n_nonfinite = count;
-    return count;
+    engine->n_nonfinite = check.count;
+    return check.count;
 }
 
 static int64_t matrix_bytes(const struct matrix *matrix) {
@@ -103,7 +120,9 @@ static int64_t weight_bytes(const struct llm_engine *engine) {
 static int64_t step_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
-        if (p == PARAM_WPE || (p == PARAM_WTE && !engine->config.tied_head)) continue;
+        if (p == PARAM_WPE ||
+            (p == PARAM_WTE && param_count(&engine->config, PARAM_HEAD) + engine->config.n_labels > 0))
+            continue;
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
             bytes += matrix_bytes(weights_get(&engine->weights, (enum param)p, layer));
         }
@@ -155,7 +174,9 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
         .vocab_size = config->vocab_size,
         .activation = activation_name(config->activation),
         .layer_norm_epsilon = config_epsilon(config),
-        .tied_head = config->tied_head,
+        .tied_head = config->tied_head && config->n_labels == 0,
+        .n_labels = config->n_labels,
+        .labels = config->labels,
         .scale_attn_weights = config->scale_attn_weights,
         .scale_attn_by_layer = config->scale_attn_by_layer,
         .qkv_bias = config->qkv_bias,

@@ -65,11 +65,16 @@ bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, 
     return true;
 }
 
-struct stored engine_stored(const struct llm_engine *engine, enum param param, int layer) {
-    if (engine->weights.in_block) {
+struct param_view engine_stored(const struct llm_engine *engine, enum param param, int layer) {
+    const bool present = param_present(&engine->config, param);
+    if (present && !engine->weights.in_block) return engine->map.views[param][layer];
+    struct param_view view = {.dtype = engine->dtype, .n_elements = param_size(&engine->config, param)};
+    param_shape(&engine->config, param, &view.rows, &view.cols);
+    if (present) {
         const struct matrix *matrix = weights_get(&engine->weights, param, layer);
-        return (struct stored){matrix->data, matrix->dtype, (size_t)matrix->rows * (size_t)matrix->cols};
+        view.dtype = matrix->dtype;
+        view.data = matrix->data;
     }
-    const struct tensor_view *view = engine->map.views[param][layer];
-    return (struct stored){view->data, view->dtype, (size_t)view->n_elements};
+    view.size = dtype_bytes(view.dtype, (size_t)view.n_elements);
+    return view;
 }

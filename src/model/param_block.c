@@ -21,6 +21,8 @@ bool param_trainable(const struct trainable *trainable, const struct config *con
     case PARAM_LN_F_BIAS:
         return trainable->final_norm;
     case PARAM_HEAD:
+    case PARAM_SCORE:
+    case PARAM_SCORE_BIAS:
         return trainable->head;
     default:
         return layer >= trainable->first_layer;

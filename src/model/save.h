@@ -1,4 +1,5 @@
-// save.h: writing a model as a directory in Hugging Face layout: config.json, model.safetensors or shards, vocabulary.
+// save.h: writing a model as a directory in Hugging Face layout: config.json, model.safetensors or shards, vocabulary;
+// or as one file of PyTorch's.
 #ifndef MODEL_SAVE_H
 #define MODEL_SAVE_H
 
@@ -15,7 +16,13 @@ struct save_counts {
 bool save_directory(const struct llm_engine *engine, const char *directory, const struct llm_convert_options *options,
                     struct save_counts *counts, struct llm_error *err);
 
-// The same in one file, without a word.
+// Writes the weights as the state dict of the book's GPTModel, as torch.save() would; of the options dtype and
+// callbacks count. A model with what that class has not (another activation, say) is refused. A notice says with what
+// settings the class takes it. The file appears when it is whole, in place of an old one.
+bool save_torch(const struct llm_engine *engine, const char *path, const struct llm_convert_options *options,
+                struct save_counts *counts, struct llm_error *err);
+
+// A directory as above, with the weights in one file, without a word.
 bool model_save(const struct llm_engine *engine, const char *directory, enum dtype dtype, bool overwrite,
                 struct llm_error *err);
 

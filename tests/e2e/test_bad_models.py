@@ -89,7 +89,7 @@ TENSOR_CASES = {
               "{m}/model.safetensors: tensors transformer.wte.weight and wte.weight are the same parameter"),
     "another-model": ({"model.layers.0.self_attn.q_proj.weight": tiny.tensor([4, 4])}, {},
                       "{m}: holds no tensor of a GPT-2 (the first of its 1 is "
-                      "model.layers.0.self_attn.q_proj.weight; wte.weight or model/wte was expected)"),
+                      "model.layers.0.self_attn.q_proj.weight; wte.weight, model/wte or tok_emb.weight was expected)"),
     "no-tensors": ({}, {}, "{m}: holds no tensors"),
     "f64": (changed(ln_f__bias=tiny.tensor([4], dtype="F64")), {},
             "{m}/model.safetensors: tensor ln_f.bias is F64; F32, F16 and BF16 are supported"),
@@ -106,8 +106,16 @@ TENSOR_CASES = {
     "model-type": (None, dict(model_type="gpt_neo"),
                    '{m}/config.json: model_type is "gpt_neo"; gpt2 is supported'),
     "classifier": (None, dict(architectures=["GPT2ForSequenceClassification"]),
-                   "{m}/config.json: the model is a GPT2ForSequenceClassification; GPT2LMHeadModel, which generates "
-                   "text, is supported"),
+                   "{m}: tensor score.weight is missing"),
+    "class": (None, dict(architectures=["GPT2ForTokenClassification"]),
+              "{m}/config.json: the model is a GPT2ForTokenClassification; GPT2LMHeadModel, which generates text, and "
+              "GPT2ForSequenceClassification are supported"),
+    "labels": ({**tiny.tensors(), "score.weight": tiny.tensor([3, 4])},
+               dict(architectures=["GPT2ForSequenceClassification"], id2label={"0": "ham", "1": "spam"}),
+               "{m}/model.safetensors: tensor score.weight has shape [3, 4], [2, 4] was expected (2 labels, n_embd 4)"),
+    "label-ids": ({**tiny.tensors(), "score.weight": tiny.tensor([2, 4])},
+                  dict(architectures=["GPT2ForSequenceClassification"], id2label={"0": "ham", "2": "spam"}),
+                  "{m}/config.json: id2label does not name label 1"),
     "activation": (None, dict(activation_function="silu"),
                    '{m}/config.json: activation_function is "silu"; gelu_new, gelu, relu and their aliases are '
                    "supported"),

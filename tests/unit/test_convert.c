@@ -80,7 +80,7 @@ static void compare(const struct llm_engine *in, const struct llm_engine *out, e
     assert_int_equal(in->config.qkv_bias, out->config.qkv_bias);
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&in->config, (enum param)p); layer++) {
-            const struct tensor_view *a = in->map.views[p][layer], *b = out->map.views[p][layer];
+            const struct param_view *a = &in->map.views[p][layer], *b = &out->map.views[p][layer];
             const size_t n = (size_t)a->n_elements;
             assert_int_equal(b->dtype, dtype == DTYPE_OTHER ? a->dtype : dtype);
             assert_int_equal(b->n_elements, a->n_elements);

@@ -5,8 +5,9 @@
 #include "model/forward.h"
 
 static const char *const f32_models[] = {
-    "prefix", "plain", "shards",  "stored",  "headonly", "padded", "openai", "untied", "untiedflag", "inner",
-    "relu",   "gelu",  "epsilon", "noscale", "bylayer",  "head64", "distil", "text",   "noqkvbias",
+    "prefix",  "plain",      "shards", "stored", "headonly",  "padded",  "openai",
+    "untied",  "untiedflag", "inner",  "relu",   "gelu",      "epsilon", "noscale",
+    "bylayer", "head64",     "distil", "text",   "noqkvbias", "book",    "booknobias",
 };
 enum {
     N_F32_MODELS = sizeof f32_models / sizeof f32_models[0]

@@ -61,17 +61,19 @@ static void test_table(void **state) {
 // Every name that a dialect writes, it reads as the same parameter and layer.
 static void test_names(void **state) {
     (void)state;
-    static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai};
-    for (size_t d = 0; d < 2; d++) {
+    static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai, &dialect_book};
+    for (size_t d = 0; d < 3; d++) {
         for (int p = 0; p < PARAM_COUNT; p++) {
             char name[64];
             const int layer = params[p].per_layer ? 120 : 0;
             if (!dialect_tensor_name(dialects[d], (enum param)p, layer, name, sizeof name)) {
-                assert_true(dialects[d] == &dialect_openai && p == PARAM_HEAD);
+                assert_true(dialects[d] == &dialect_openai && params[p].part == PART_HEAD);
                 continue;
             }
             int found = -1;
-            const struct dialect_row *row = dialect_match(dialects[d], name, &found);
+            // In the book one name is two parameters; what the model does tells which.
+            const struct config config = {.n_labels = p == PARAM_SCORE || p == PARAM_SCORE_BIAS ? 2 : 0};
+            const struct dialect_row *row = dialect_match(dialects[d], &config, name, &found);
             assert_non_null(row);
             assert_int_equal(row->param, p);
             assert_int_equal(found, layer);
@@ -83,10 +85,11 @@ static void test_names(void **state) {
 static void test_matching(void **state) {
     (void)state;
     int layer;
-    assert_int_equal(dialect_match(&dialect_hf, "transformer.h.7.mlp.c_fc.weight", &layer)->param, PARAM_MLP_FC_WEIGHT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "transformer.h.7.mlp.c_fc.weight", &layer)->param,
+                     PARAM_MLP_FC_WEIGHT);
     assert_int_equal(layer, 7);
-    assert_int_equal(dialect_match(&dialect_hf, "h.0.attn.bias", &layer)->param, PARAM_COUNT);
-    assert_int_equal(dialect_match(&dialect_hf, "transformer.h.0.attn.masked_bias", &layer)->param, PARAM_COUNT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "h.0.attn.bias", &layer)->param, PARAM_COUNT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "transformer.h.0.attn.masked_bias", &layer)->param, PARAM_COUNT);
     static const char *const unknown[] = {
         "",
         "wte",
@@ -105,10 +108,10 @@ static void test_matching(void **state) {
         "h.1",
     };
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
-        assert_null(dialect_match(&dialect_hf, unknown[i], &layer));
+        assert_null(dialect_match(&dialect_hf, NULL, unknown[i], &layer));
     }
-    assert_null(dialect_match(&dialect_openai, "transformer.model/wte", &layer));
-    assert_null(dialect_match(&dialect_openai, "model/h0/attn/c_attn/w/Adam", &layer));
+    assert_null(dialect_match(&dialect_openai, NULL, "transformer.model/wte", &layer));
+    assert_null(dialect_match(&dialect_openai, NULL, "model/h0/attn/c_attn/w/Adam", &layer));
 }
 
 // Instances lie one after another, each on a cache line, and only those asked for.

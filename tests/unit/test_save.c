@@ -45,7 +45,7 @@ static void compare(const struct student *student, const struct llm_engine *read
     const struct config *config = &student->engine->config;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
-            const struct tensor_view *view = read->map.views[p][layer];
+            const struct param_view *view = &read->map.views[p][layer];
             const size_t n = (size_t)param_size(config, (enum param)p);
             uint8_t expected[4 * 18 * 72];
             assert_int_equal(view->dtype, dtype);
@@ -97,7 +97,7 @@ static void saving_writes_the_weights_as_they_are_now(void **state) {
     check(model_save(engine, place->out, DTYPE_F32, false, &err), &err);
     struct llm_engine *read = open_model(place->out);
     float number;
-    memcpy(&number, read->map.views[PARAM_LN_F_BIAS][0]->data + 3 * sizeof number, sizeof number);
+    memcpy(&number, read->map.views[PARAM_LN_F_BIAS][0].data + 3 * sizeof number, sizeof number);
     assert_true(number == 42);
     assert_int_equal(llm_engine_check(read), 1);
     assert_non_null(llm_engine_tokenizer(read)); // the vocabulary came along
