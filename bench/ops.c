@@ -7,7 +7,7 @@
 //
 //     backward    the products of a training step against sgemm (backward.c)
 //
-//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16|backward|backward-bf16] [threads]
+//     ninja -C build bench-ops && GOMP_SPINCOUNT=0 build/bench-ops [f32|f16|bf16|backward|backward-bf16] [threads]
 //
 // Each figure is the best of several rounds, the things compared taking turns. Weights are random.
 #include <omp.h>

@@ -47,7 +47,7 @@ static void print_command_names(FILE *file, const struct command_group *group) {
     const char *separator = "";
     for (int i = 0; i < n_commands; i++) {
         const char *name = group == NULL ? commands[i]->name : command_within(commands[i], group);
-        if (name == NULL) continue;
+        if (group != NULL && name == NULL) continue;
         const size_t size = strcspn(name, " ");
         if (i > 0 && group == NULL && strncmp(commands[i - 1]->name, name, size + 1) == 0) continue;
         fprintf(file, "%s%.*s", separator, (int)size, name);

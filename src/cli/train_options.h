@@ -29,11 +29,11 @@ extern const char *const train_computes[];
      "learning rate that warm-up begins with; --lr divided by its steps when not given", 0, 100, NULL},                \
     {"batch-size", 0, OPTION_INT, F(batch_size), "N", "examples a batch", 1, 65536, NULL},                             \
     {"grad-accum", 0, OPTION_INT, F(grad_accum), "N", "batches whose gradients make one step", 1, 65536, NULL},        \
-    {"weight-decay", 0, OPTION_DOUBLE, F(weight_decay), "X", "AdamW's weight decay", 0, 100, NULL},                    \
+    {"weight-decay", 0, OPTION_DOUBLE, F(weight_decay), "X", "weight decay of AdamW", 0, 100, NULL},                    \
     {"decay", 0, OPTION_CHOICE, F(decay), "WHAT", "parameters that decay", 0, 0, train_decays},                        \
-    {"beta1", 0, OPTION_DOUBLE, F(beta1), "X", "AdamW's decay of the mean gradient", 0, 0.999999, NULL},               \
-    {"beta2", 0, OPTION_DOUBLE, F(beta2), "X", "AdamW's decay of the mean square gradient", 0, 0.999999, NULL},        \
-    {"epsilon", 0, OPTION_DOUBLE, F(epsilon), "X", "AdamW's epsilon", 1e-30, 1, NULL},                                 \
+    {"beta1", 0, OPTION_DOUBLE, F(beta1), "X", "decay of AdamW's mean gradient", 0, 0.999999, NULL},               \
+    {"beta2", 0, OPTION_DOUBLE, F(beta2), "X", "decay of AdamW's mean square gradient", 0, 0.999999, NULL},        \
+    {"epsilon", 0, OPTION_DOUBLE, F(epsilon), "X", "epsilon of AdamW", 1e-30, 1, NULL},                                 \
     {"clip", 0, OPTION_DOUBLE, F(clip), "NORM", "clip the gradients' norm to this; 0: do not", 0, 1e9, NULL},          \
     {"clip-after-warmup", 0, OPTION_FLAG, F(clip_after_warmup), NULL, "do not clip while the learning rate warms up",  \
      0, 0, NULL},                                                                                                      \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/forward.h"
+#include "model/pass.h"
 
 // A sentence about NaN costs reading every weight, so it is not part of opening: `my-llm info` asks.
 // Counted in the file's own bytes, not in what put() made of them, block by block for the progress call.
@@ -129,17 +130,21 @@ static int64_t step_bytes(const struct llm_engine *engine) {
     return bytes;
 }
 
-// Training in F32: weights, gradients and AdamW's two moments (16 bytes a parameter), and what a backward
-// pass needs of the forward pass of TRAINING_BATCH full contexts: per token and layer both norms' inputs and
-// outputs, fused qkv, the heads' output (8 n_embd) and the feed-forward before and after its activation
-// (2 n_inner). Logits are made in chunks and not kept.
-static int64_t training_bytes(const struct config *config, int64_t n_params) {
+// Training all of it in F32 with batches of TRAINING_BATCH full contexts: weights, gradients, AdamW's two moments, and
+// what a pass keeps. INT64_MAX when that does not fit.
+static int64_t training_bytes(const struct config *config) {
     enum {
         TRAINING_BATCH = 4
     };
-    const int64_t n_tokens = (int64_t)TRAINING_BATCH * config->n_ctx;
-    const int64_t per_layer = 8 * (int64_t)config->n_embd + 2 * (int64_t)config->n_inner;
-    return 16 * n_params + 4 * n_tokens * (config->n_layer * per_layer + 2 * (int64_t)config->n_embd);
+    const struct pass_options options = {
+        .trainable = trainable_all(),
+        .max_tokens = TRAINING_BATCH * config->n_ctx,
+        .max_rows = TRAINING_BATCH * config->n_ctx,
+        .max_sequences = TRAINING_BATCH,
+    };
+    const int64_t params_bytes = 4 * param_block_bytes(config, NULL);
+    const int64_t bytes = pass_bytes(config, &options);
+    return bytes > INT64_MAX - params_bytes ? INT64_MAX : bytes + params_bytes;
 }
 
 static void fill_parts(const struct config *config, struct llm_model_info *info) {
@@ -189,5 +194,5 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
     // A prompt that fills the context is processed as one batch.
     info->bytes_inference =
         info->bytes_weights + info->bytes_kv_cache + activations_bytes(config, config->n_ctx, 1, true);
-    info->bytes_training = training_bytes(config, info->n_params);
+    info->bytes_training = training_bytes(config);
 }

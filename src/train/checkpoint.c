@@ -17,6 +17,8 @@ enum {
     WRITE_BLOCK = 1 << 20
 };
 
+static const double max_seconds = 1e12; // that can be shown as a time
+
 static const char magic[MAGIC_SIZE] = "my-llm-ckpt-1\n";
 
 // ---- State as JSON --------------------------------------------------------------------------
@@ -103,6 +105,10 @@ static bool get_state(const json_t *json, struct train_state *state, struct llm_
         get_count(json, "log_size", 0, &state->log_size, err) && get_random(json, "random", &state->random, err) &&
         get_random(json, "epoch_random", &state->epoch_random, err);
     if (!ok) return false;
+    if (!(state->seconds >= 0 && state->seconds < max_seconds && state->step_seconds >= 0 &&
+          state->step_seconds < max_seconds)) {
+        return error_set(err, LLM_ERROR_FORMAT, "seconds are %g, a step's %g", state->seconds, state->step_seconds);
+    }
     if (epoch > INT32_MAX) return error_set(err, LLM_ERROR_FORMAT, "epoch is %lld", (long long)epoch);
     state->epoch = (int)epoch;
     return true;

@@ -39,12 +39,16 @@ static bool log_open(struct train_log *log, const char *path, int flags, struct 
 }
 
 bool train_log_create(struct train_log *log, const char *path, struct llm_error *err) {
+    if (log_open(log, path, O_CREAT | O_APPEND, err)) return true;
+    train_log_close(log);
+    return false;
+}
+
+bool train_log_begin(struct train_log *log, struct llm_error *err) {
     static const char head[] = TRAIN_LOG_COLUMNS "\n";
-    bool ok = log_open(log, path, O_CREAT, err);
-    if (ok && ftruncate(log->fd, 0) != 0) ok = error_errno(err, "%s: cannot cut this file", path);
-    ok = ok && log_write(log, head, sizeof head - 1, err);
-    if (!ok) train_log_close(log);
-    return ok;
+    if (ftruncate(log->fd, 0) != 0) return error_errno(err, "%s: cannot cut this file", log->path);
+    log->size = 0;
+    return log_write(log, head, sizeof head - 1, err);
 }
 
 bool train_log_resume(struct train_log *log, const char *path, int64_t size, struct llm_error *err) {

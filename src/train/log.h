@@ -22,8 +22,10 @@ struct train_log_row {
     double learning_rate, seconds;
 };
 
-// Begins a new log at `path`, the head line in it; an old one goes.
+// Opens the log at `path`, made when missing, for a run that begins; nothing in it is touched until train_log_begin().
 bool train_log_create(struct train_log *log, const char *path, struct llm_error *err);
+// Empties it and writes the head line.
+bool train_log_begin(struct train_log *log, struct llm_error *err);
 // Goes on with the log at `path` behind its first `size` bytes; what follows them goes.
 bool train_log_resume(struct train_log *log, const char *path, int64_t size, struct llm_error *err);
 bool train_log_write(struct train_log *log, const struct train_log_row *row, struct llm_error *err);

@@ -40,7 +40,9 @@ struct trainer {
 // Plans and takes all memory. train_teardown() afterwards, whatever it returned.
 bool train_setup(struct trainer *trainer, const struct train_tensor *extra, int n_extra, struct llm_error *err);
 void train_teardown(struct trainer *trainer);
-// Removes what killed processes were writing into `out` and did not finish. Only with the log locked.
+// Removes what an earlier run left in `out`, all but the log. Only with the log locked.
+bool train_clear(const char *out, struct llm_error *err);
+// Removes what killed processes were writing into `out` and did not finish. Likewise.
 void train_sweep(const char *out);
 
 // Seconds on a clock that never goes back.

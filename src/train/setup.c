@@ -11,8 +11,9 @@
 
 // ---- The place ------------------------------------------------------------------------------
 
-// What a run leaves in its directory; the first ones are gone when it begins anew.
-static const char *const run_files[] = {"checkpoint", "run.json", "log.csv", "model", "best", "plots"};
+// What a run leaves in its directory, in the order in which it goes when the run begins anew: at no moment does what is
+// left pass for a finished run, and as long as there is a checkpoint, it and the log belong together.
+static const char *const run_files[] = {"run.json", "checkpoint", "model", "best", "plots", "log.csv"};
 
 static bool holds_run(const char *out) {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
@@ -21,9 +22,8 @@ static bool holds_run(const char *out) {
     return false;
 }
 
-// Removes what an earlier run left, so that nothing of it passes for the new one's.
-static bool clear_run(const char *out, struct llm_error *err) {
-    for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
+bool train_clear(const char *out, struct llm_error *err) {
+    for (size_t i = 0; i + 1 < sizeof run_files / sizeof run_files[0]; i++) { // the log is open, and emptied
         char *path = path_join(out, run_files[i]);
         if (path == NULL) return error_memory(err, "path");
         if (directory_exists(path)) {
@@ -77,7 +77,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
                          out);
     }
     if (options->dry_run) return true;
-    return directory_create(out, err) && (!run || clear_run(out, err));
+    return directory_create(out, err);
 }
 
 // ---- Memory ---------------------------------------------------------------------------------

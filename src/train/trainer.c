@@ -255,17 +255,15 @@ static bool announce(struct trainer *trainer, struct llm_error *err) {
 }
 
 static bool begin(struct trainer *trainer, struct llm_error *err) {
-    if (trainer->state.step > 0) {
-        train_sweep(trainer->out);
-        return true;
+    if (trainer->state.step == 0) {
+        char *path = path_join(trainer->out, "log.csv");
+        const bool ok = path == NULL ? error_memory(err, "path") : train_log_create(&trainer->log, path, err);
+        free(path);
+        if (!ok || !train_clear(trainer->out, err) || !train_log_begin(&trainer->log, err)) return false;
     }
-    char *path = path_join(trainer->out, "log.csv");
-    if (path == NULL) return error_memory(err, "path");
-    bool ok = train_log_create(&trainer->log, path, err);
-    free(path);
-    if (ok) train_sweep(trainer->out);
-    ok = ok && train_report(trainer, false, err) && evaluate_untrained(trainer, err);
-    return ok;
+    train_sweep(trainer->out);
+    if (trainer->state.step > 0) return true;
+    return train_report(trainer, false, err) && evaluate_untrained(trainer, err);
 }
 
 // The model, pictures, run.json; the checkpoint goes last, when nothing needs it any more.

@@ -66,8 +66,8 @@ struct train_task {
                    struct llm_error *err);
 };
 
-// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's; makes it, and
-// with options->overwrite clears it.
+// Before anything else of a run: checks the options, and that `out` can be (or already is) this run's, and makes it.
+// What options->overwrite allows to go stays until the run really begins.
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err);
 
 // Whether DIR/run.json tells of a finished run with these settings and task->identity; *report (may be NULL) gets what

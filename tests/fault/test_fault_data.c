@@ -16,6 +16,8 @@
 #include "data/rows.h"
 #include "data/split.h"
 #include "fault.h"
+#include "tasks/dataset.h"
+#include "tasks/report.h"
 #include "tokenizer/tokenizer.h"
 
 struct place {
@@ -73,7 +75,7 @@ static bool split_rows(const struct rows *rows, const char *path, struct llm_err
 static bool csv_body(void *user, struct llm_error *err) {
     const struct place *place = user;
     struct rows rows = {0};
-    const bool ok = rows_read(&rows, place->csv, NULL, err) && split_rows(&rows, place->out, err);
+    const bool ok = dataset_rows(&rows, place->csv, NULL, NULL, err) && split_rows(&rows, place->out, err);
     rows_release(&rows);
     return ok;
 }
@@ -132,10 +134,31 @@ static void examples_are_whole_or_refused(void **state) {
     fault_loop(FAULT_SHORT, examples_body, NULL, *state);
 }
 
+static bool report_body(void *user, struct llm_error *err) {
+    (void)user;
+    static const char *const names[] = {"no", "yes"};
+    static const struct prediction predictions[] = {{0, 0, 1, "a"}, {0, 1, 1, "b"}, {1, 0, 1, "c"}};
+    struct metrics metrics;
+    struct strbuf out;
+    if (!metrics_measure(&metrics, predictions, 3, 2, err)) return false;
+    strbuf_init(&out, 1 << 16);
+    report_labels(&out, &metrics, names);
+    report_confusion(&out, &metrics, names);
+    const bool ok = report_mistakes(&out, predictions, 3, names, 5, err);
+    strbuf_release(&out);
+    metrics_release(&metrics);
+    return ok;
+}
+
+static void a_report_is_whole_or_refused(void **state) {
+    assert_true(fault_loop(FAULT_MEMORY, report_body, NULL, *state) >= 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_are_whole_or_refused, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(examples_are_whole_or_refused, place_setup, place_teardown),
+        cmocka_unit_test(a_report_is_whole_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

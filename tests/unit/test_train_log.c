@@ -51,7 +51,7 @@ static void rows(void **state) {
     (void)state;
     struct llm_error err = {0};
     struct train_log log;
-    assert_true(train_log_create(&log, path, &err));
+    assert_true(train_log_create(&log, path, &err) && train_log_begin(&log, &err));
     assert_true(train_log_write(&log, &first, &err) && train_log_write(&log, &second, &err));
     assert_true(train_log_sync(&log, &err));
     assert_int_equal(log.size, strlen(HEAD FIRST SECOND));
@@ -63,7 +63,8 @@ static void cut_back_to_a_checkpoint(void **state) {
     (void)state;
     struct llm_error err = {0};
     struct train_log log;
-    assert_true(train_log_create(&log, path, &err) && train_log_write(&log, &first, &err));
+    assert_true(train_log_create(&log, path, &err) && train_log_begin(&log, &err));
+    assert_true(train_log_write(&log, &first, &err));
     const int64_t size = log.size;
     assert_true(train_log_write(&log, &second, &err));
     train_log_close(&log);
@@ -72,7 +73,7 @@ static void cut_back_to_a_checkpoint(void **state) {
     assert_true(train_log_write(&log, &second, &err));
     train_log_close(&log);
     assert_holds(HEAD FIRST SECOND);
-    assert_true(train_log_create(&log, path, &err));
+    assert_true(train_log_create(&log, path, &err) && train_log_begin(&log, &err));
     train_log_close(&log);
     assert_holds(HEAD);
 }
@@ -81,7 +82,7 @@ static void shorter_than_the_checkpoint_says(void **state) {
     (void)state;
     struct llm_error err = {0};
     struct train_log log;
-    assert_true(train_log_create(&log, path, &err));
+    assert_true(train_log_create(&log, path, &err) && train_log_begin(&log, &err));
     train_log_close(&log);
     assert_false(train_log_resume(&log, path, 1000, &err));
     assert_non_null(strstr(err.text, "has 69 bytes, the checkpoint was written after 1000 of them"));
@@ -95,7 +96,8 @@ static void one_run_at_a_time(void **state) {
     (void)state;
     struct llm_error err = {0};
     struct train_log log, other;
-    assert_true(train_log_create(&log, path, &err) && train_log_write(&log, &first, &err));
+    assert_true(train_log_create(&log, path, &err) && train_log_begin(&log, &err));
+    assert_true(train_log_write(&log, &first, &err));
     assert_false(train_log_create(&other, path, &err));
     assert_non_null(strstr(err.text, "another run is writing here"));
     assert_holds(HEAD FIRST); // which it has not touched

@@ -18,9 +18,10 @@
 #include "ops/cpu/vector.h"
 
 enum {
-    KEYS_FEW = 256, // keys a block, few queries
-    DOT_KEYS = 4,   // keys whose products with a query run side by side
-    FEW = 3         // up to so many queries take the dot products
+    KEYS_FEW = 1024,  // keys a block, few queries
+    FEW_AHEAD = 1024, // bytes of fetching
+    DOT_KEYS = 4,     // keys whose products with a query run side by side
+    FEW = 3           // up to so many queries take the dot products
 };
 
 struct attend {
@@ -139,47 +140,110 @@ static void attend_many(struct attend *a) {
 }
 
 // ---- Few queries ------------------------------------------------------------------------------
+//
+// Keys and values are read once, where they lie, DOT_KEYS rows of a block side by side: its quarters, as streams far
+// apart come nearest to the speed of memory (docs/performance.md).
 
-// out[c ..] += sum over t of p[t] * value[t][c ..] for n_vectors vectors.
-INLINE void value_tile(int n_vectors, float *out, const float *p, const float *value, int64_t stride, int n_keys) {
+// Vector v of a row will be read soon in the row AHEAD bytes further on.
+INLINE void fetch_vector(const float *row, int v) {
+    if (v * LANES % 16 == 0) fetch(row + v * LANES, FEW_AHEAD);
+}
+
+// out[c ..] += sum over n_rows rows of p[r * apart] * value[r * apart][c ..] for n_vectors vectors, n times.
+INLINE void value_tile(int n_vectors, int n_rows, float *out, const float *p, const float *value, int64_t stride, int n,
+                       int apart) {
     vf sum[8];
     for (int v = 0; v < n_vectors; v++) sum[v] = vf_load(out + v * LANES);
-    for (int t = 0; t < n_keys; t++) {
-        const vf weight = vf_splat(p[t]);
-        for (int v = 0; v < n_vectors; v++) sum[v] += weight * vf_load(value + t * stride + v * LANES);
+    for (int t = 0; t < n; t++) {
+        for (int r = 0; r < n_rows; r++) {
+            const float *row = value + (t + r * apart) * stride;
+            const vf weight = vf_splat(p[t + r * apart]);
+            for (int v = 0; v < n_vectors; v++) {
+                fetch_vector(row, v);
+                sum[v] += weight * vf_load(row + v * LANES);
+            }
+        }
     }
     for (int v = 0; v < n_vectors; v++) vf_store(out + v * LANES, sum[v]);
 }
 
-// out += the weighted values of n_keys keys where they lie.
-static void add_values_one(const struct attention *attention, float *out, const float *p, const float *value,
-                           int n_keys) {
-    const int64_t stride = attention->row_stride;
+INLINE void value_rows(int n_rows, int head_size, float *out, const float *p, const float *value, int64_t stride, int n,
+                       int apart) {
     int c = 0;
-    for (; c + 8 * LANES <= attention->head_size; c += 8 * LANES) {
-        value_tile(8, out + c, p, value + c, stride, n_keys);
+    for (; c + 8 * LANES <= head_size; c += 8 * LANES) {
+        value_tile(8, n_rows, out + c, p, value + c, stride, n, apart);
     }
-    for (; c + 4 * LANES <= attention->head_size; c += 4 * LANES) {
-        value_tile(4, out + c, p, value + c, stride, n_keys);
+    for (; c + 4 * LANES <= head_size; c += 4 * LANES) {
+        value_tile(4, n_rows, out + c, p, value + c, stride, n, apart);
     }
-    for (; c + LANES <= attention->head_size; c += LANES) value_tile(1, out + c, p, value + c, stride, n_keys);
-    for (int t = 0; t < n_keys; t++) {
-        for (int d = c; d < attention->head_size; d++) out[d] += p[t] * value[t * stride + d];
+    for (; c + LANES <= head_size; c += LANES) value_tile(1, n_rows, out + c, p, value + c, stride, n, apart);
+    for (int t = 0; t < n; t++) {
+        for (int r = 0; r < n_rows; r++) {
+            const int at = t + r * apart;
+            for (int d = c; d < head_size; d++) out[d] += p[at] * value[at * stride + d];
+        }
     }
 }
 
-// p[t] = query . key[t] for n_rows keys.
-INLINE void dot_keys(float *p, int n_rows, const float *query, const float *key, int64_t stride, int head_size) {
+// out += the weighted values of n_keys keys.
+static void add_values_one(const struct attention *attention, float *out, const float *p, const float *value,
+                           int n_keys) {
+    const int64_t stride = attention->row_stride;
+    const int apart = n_keys / DOT_KEYS;
+    const int rest = n_keys - DOT_KEYS * apart;
+    value_rows(DOT_KEYS, attention->head_size, out, p, value, stride, apart, apart);
+    if (rest > 0) {
+        value_rows(1, attention->head_size, out, p + n_keys - rest, value + (n_keys - rest) * stride, stride, rest, 0);
+    }
+}
+
+// p[r * apart] = query . key[r * apart] for n_rows keys.
+INLINE void dot_keys(float *p, int n_rows, const float *query, const float *key, int64_t stride, int apart,
+                     int head_size) {
     vf sum[DOT_KEYS] = {{0}};
+    const float *row[DOT_KEYS];
+    for (int r = 0; r < n_rows; r++) row[r] = key + r * apart * stride;
     int d = 0;
     for (; d + LANES <= head_size; d += LANES) {
         const vf q = vf_load(query + d);
-        for (int t = 0; t < n_rows; t++) sum[t] += q * vf_load(key + t * stride + d);
+        for (int r = 0; r < n_rows; r++) {
+            fetch_vector(row[r], d / LANES);
+            sum[r] += q * vf_load(row[r] + d);
+        }
     }
-    for (int t = 0; t < n_rows; t++) p[t] = vf_sum(sum[t]);
+    float dots[DOT_KEYS];
+    if (n_rows == 4) {
+        vf_sum_four(dots, sum);
+    } else {
+        for (int r = 0; r < n_rows; r++) dots[r] = vf_sum(sum[r]);
+    }
     for (; d < head_size; d++) {
-        for (int t = 0; t < n_rows; t++) p[t] += query[d] * key[t * stride + d];
+        for (int r = 0; r < n_rows; r++) dots[r] += query[d] * row[r][d];
     }
+    for (int r = 0; r < n_rows; r++) p[r * apart] = dots[r];
+}
+
+// p[t] = query . key[t] for n keys.
+static void dot_keys_all(float *p, const float *query, const float *key, int64_t stride, int n, int head_size) {
+    const int apart = n / DOT_KEYS;
+    for (int t = 0; t < apart; t++) dot_keys(p + t, DOT_KEYS, query, key + t * stride, stride, apart, head_size);
+    for (int t = DOT_KEYS * apart; t < n; t++) dot_keys(p + t, 1, query, key + t * stride, stride, 0, head_size);
+}
+
+// p[t] = exp(scale * p[t] - *largest) for n keys, after *largest has grown to what it is with them; returns their sum.
+static float softmax_few(float *p, int n, float scale, float *largest) {
+    for (int t = 0; t < n; t++) p[t] *= scale;
+    for (int t = n; t % LANES != 0; t++) p[t] = -INFINITY; // fills the last vector; exp makes zeros of it
+    vf most = vf_splat(*largest);
+    for (int t = 0; t < n; t += LANES) most = vf_max(vf_load(p + t), most);
+    *largest = vf_largest(most);
+    vf sums = {0};
+    for (int t = 0; t < n; t += LANES) {
+        const vf e = vf_exp(vf_load(p + t) - vf_splat(*largest));
+        vf_store(p + t, e);
+        sums += e;
+    }
+    return vf_sum(sums);
 }
 
 // One query of `attend_few`. scores is used as [KEYS_FEW].
@@ -194,36 +258,21 @@ static void attend_one(struct attend *a, int i) {
     const int n_key = a->position + i + 1;
     for (int first = 0; first < n_key; first += KEYS_FEW) {
         const int n = n_key - first < KEYS_FEW ? n_key - first : KEYS_FEW;
-        const float *key = a->key + first * stride;
-        int t = 0;
-        for (; t + DOT_KEYS <= n; t += DOT_KEYS) {
-            dot_keys(p + t, DOT_KEYS, query, key + t * stride, stride, attention->head_size);
-        }
-        for (; t < n; t++) dot_keys(p + t, 1, query, key + t * stride, stride, attention->head_size);
-
+        const float *value = a->value + first * stride;
+        dot_keys_all(p, query, a->key + first * stride, stride, n, attention->head_size);
         const float before = largest;
-        for (t = 0; t < n; t++) {
-            p[t] *= attention->scale;
-            largest = p[t] > largest ? p[t] : largest;
-        }
-        for (t = n; t % LANES != 0; t++) p[t] = -INFINITY; // fills the last vector; exp makes zeros of it
-        vf sums = {0};
-        for (t = 0; t < n; t += LANES) {
-            const vf e = vf_exp(vf_load(p + t) - vf_splat(largest));
-            vf_store(p + t, e);
-            sums += e;
-        }
+        const float added = softmax_few(p, n, attention->scale, &largest);
         if (first > 0 && before != largest) {
             const float correction = expf(before - largest);
             sum *= correction;
             scale_row(out, correction, attention->head_size);
         }
-        sum += vf_sum(sums);
+        sum += added;
         if (a->keep != NULL) {
             const uint8_t *keep = a->keep + i * a->keep_stride + first;
-            for (t = 0; t < n; t++) p[t] = keep[t] != 0 ? p[t] * attention->keep_scale : 0;
+            for (int t = 0; t < n; t++) p[t] = keep[t] != 0 ? p[t] * attention->keep_scale : 0;
         }
-        add_values_one(attention, out, p, a->value + first * stride, n);
+        add_values_one(attention, out, p, value, n);
     }
     a->sum[i] = sum;
     a->largest[i] = largest;

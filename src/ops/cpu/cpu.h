@@ -62,10 +62,13 @@ bool cpu_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, st
 // Makes the scratch at least `size` floats; what it held is lost. The lock is held.
 bool cpu_scratch(struct cpu *cpu, size_t size, struct llm_error *err);
 
-// Floats of scratch that cpu_product needs: 0 when the weights are used where they lie.
+// Floats of scratch that cpu_product needs.
 size_t cpu_product_scratch(const struct ops *ops, const struct product *product);
 // Computes a product of any number of rows. `scratch` has the size above.
 bool cpu_product(struct ops *ops, const struct product *product, float *scratch, struct llm_error *err);
+// The same for few rows, and how it is done, linear_few.c.
+size_t cpu_product_few_scratch(const struct product *product);
+void cpu_product_few(struct ops *ops, const struct product *product, float *scratch);
 // Floats of scratch for the operations whose sizes ops->reserve was told.
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight);
 size_t cpu_head_loss_reserve(int n_rows);

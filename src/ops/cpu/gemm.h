@@ -73,7 +73,7 @@ static inline int gemm_rows(int k, bool bf16) {
     return GEMM_BLOCK / (bf16 ? 2 : 4) / gemm_depth(k, bf16) / 16 * 16;
 }
 
-// [m, n] cut into tiles of nearly equal size, none larger than asked for; columns in whole cache lines.
+// [m, n] cut into tiles of nearly equal size; columns in whole cache lines.
 struct gemm_grid {
     int m, n;
     int rows, columns; // of a tile; the last ones may be smaller
@@ -85,9 +85,11 @@ struct gemm_tile {
     int column, columns;
 };
 
-struct gemm_grid gemm_grid_make(int m, int n, int most_rows, int most_columns);
-// For our own products, with this k: tiles as high as a block of A.
-struct gemm_grid gemm_grid_own(const struct ops *ops, int m, int n, int k);
+// For a product of which m, n, k and B's kind are set; columns at most GEMM_PANEL below level avx512.
+struct gemm_grid gemm_grid_make(const struct ops *ops, const struct gemm *gemm);
+enum {
+    GEMM_PANEL = 192
+};
 static inline int gemm_grid_tiles(const struct gemm_grid *grid) {
     return grid->n_down * grid->n_across;
 }

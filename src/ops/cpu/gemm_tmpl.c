@@ -208,9 +208,22 @@ INLINE void fetch_line(struct fetch *fetch) {
     fetch->n_rows--;
 }
 
+// n columns of B from `first` on, k .. k + depth - 1.
+struct strip {
+    const struct source *source;
+    int first, n, k, depth;
+    __m512i *packed;
+};
+
+static int steps_of(int depth) {
+    return (depth + STEP - 1) / STEP;
+}
+
 // MICRO_ROWS rows, half a strip of A, times n_strips strips of B; n_rows of them are C's.
-INLINE void micro(float *c, int64_t stride, const uint32_t *a, const __m512i *b, int steps, int n_strips, int n_rows,
-                  int n_columns, bool add, struct fetch *fetch) {
+// fresh: B's are whole and F32, lie along the strips and are packed here, on the way.
+INLINE void micro(float *c, int64_t stride, const uint32_t *a, const struct strip *b, int n_strips, bool fresh,
+                  int n_rows, bool add, struct fetch *fetch) {
+    const int steps = steps_of(b->depth);
     for (int r = 0; r < n_rows; r++) {
         for (int v = 0; v < n_strips; v++) __builtin_prefetch(c + r * stride + v * STRIP, 1);
     }
@@ -220,11 +233,18 @@ INLINE void micro(float *c, int64_t stride, const uint32_t *a, const __m512i *b,
     }
     for (int first = 0; first < steps; first += FETCH_STEPS) {
         const int last = steps - first < FETCH_STEPS ? steps : first + FETCH_STEPS;
-        for (int k = first; k < last; k++) {
+        for (int i = first; i < last; i++) {
             __m512i columns[MICRO_STRIPS];
-            for (int v = 0; v < n_strips; v++) columns[v] = b[v * steps + k];
+            for (int v = 0; v < n_strips; v++) {
+                __m512i *packed = b->packed + v * steps + i;
+                if (fresh) {
+                    *packed = pack_step(b->source, DTYPE_F32, b->first + v * STRIP, STRIP, b->k + i * STEP,
+                                        b->depth - i * STEP);
+                }
+                columns[v] = *packed;
+            }
             for (int r = 0; r < MICRO_ROWS; r++) {
-                const __m512i row = _mm512_set1_epi32((int)a[k * STRIP + r]);
+                const __m512i row = _mm512_set1_epi32((int)a[i * STRIP + r]);
                 for (int v = 0; v < n_strips; v++) sum[r][v] = multiply_add(sum[r][v], row, columns[v]);
             }
         }
@@ -234,7 +254,7 @@ INLINE void micro(float *c, int64_t stride, const uint32_t *a, const __m512i *b,
         if (r >= n_rows) break;
         for (int v = 0; v < n_strips; v++) {
             float *to = c + r * stride + v * STRIP;
-            const int n = n_columns - v * STRIP;
+            const int n = b->n - v * STRIP;
             const __mmask16 mask = n >= STRIP ? 0xffff : (__mmask16)((1U << n) - 1);
             if (add) sum[r][v] += _mm512_maskz_loadu_ps(mask, to);
             _mm512_mask_storeu_ps(to, mask, sum[r][v]);
@@ -242,18 +262,24 @@ INLINE void micro(float *c, int64_t stride, const uint32_t *a, const __m512i *b,
     }
 }
 
-// A packed block of A times n <= GEMM_COLUMNS packed columns of B.
-static void multiply(float *c, int64_t stride, const __m512i *a, const __m512i *b, int m, int n, int steps, bool add,
+// A packed block of A, m rows, times a strip of B, which is packed first or with the first rows.
+static void multiply(float *c, int64_t stride, const __m512i *a, int m, const struct strip *b, bool add,
                      struct fetch *fetch) {
+    const bool fresh = b->n == GEMM_COLUMNS && b->source->along && b->source->dtype == DTYPE_F32;
+    if (!fresh) pack(b->packed, b->source, b->first, b->n, b->k, b->depth);
+    const int steps = steps_of(b->depth);
     for (int i = 0; i < m; i += MICRO_ROWS) {
         const uint32_t *rows = (const uint32_t *)(a + i / STRIP * steps) + i % STRIP;
         const int n_rows = m - i < MICRO_ROWS ? m - i : MICRO_ROWS;
-        if (n > 2 * STRIP) {
-            micro(c + i * stride, stride, rows, b, steps, 3, n_rows, n, add, fetch);
-        } else if (n > STRIP) {
-            micro(c + i * stride, stride, rows, b, steps, 2, n_rows, n, add, fetch);
+        float *to = c + i * stride;
+        if (i == 0 && fresh) {
+            micro(to, stride, rows, b, 3, true, n_rows, add, fetch);
+        } else if (b->n > 2 * STRIP) {
+            micro(to, stride, rows, b, 3, false, n_rows, add, fetch);
+        } else if (b->n > STRIP) {
+            micro(to, stride, rows, b, 2, false, n_rows, add, fetch);
         } else {
-            micro(c + i * stride, stride, rows, b, steps, 1, n_rows, n, add, fetch);
+            micro(to, stride, rows, b, 1, false, n_rows, add, fetch);
         }
     }
 }
@@ -269,19 +295,23 @@ static enum gemm_status gemm_blocks(const struct gemm *g, void *packs) {
     const int depth = gemm_depth(g->k, STEP == 2);
     const int rows = gemm_rows(g->k, STEP == 2);
     __m512i *packed_a = packs;
-    __m512i *packed_b = packed_a + GEMM_BLOCK / sizeof *packed_a;
-    for (int k = 0; k < g->k; k += depth) {
-        const int n_k = least(depth, g->k - k);
+    struct strip strip = {.source = &b, .packed = packed_a + GEMM_BLOCK / sizeof *packed_a};
+    for (strip.k = 0; strip.k < g->k; strip.k += depth) {
+        strip.depth = least(depth, g->k - strip.k);
         for (int i = 0; i < g->m; i += rows) {
             const int m = least(rows, g->m - i);
-            pack(packed_a, &a, i, m, k, n_k);
+            pack(packed_a, &a, i, m, strip.k, strip.depth);
             for (int j = 0; j < g->n; j += GEMM_COLUMNS) {
-                const int n = least(GEMM_COLUMNS, g->n - j);
-                struct fetch next = {0};
-                if (j + n < g->n) next = fetch_make(&b, j + n, least(GEMM_COLUMNS, g->n - j - n), k, n_k);
-                pack(packed_b, &b, j, n, k, n_k);
-                multiply(g->c + i * g->c_stride + j, g->c_stride, packed_a, packed_b, m, n, (n_k + STEP - 1) / STEP,
-                         g->add || k > 0, &next);
+                strip.first = j;
+                strip.n = least(GEMM_COLUMNS, g->n - j);
+                // Behind the last strip comes the first again, or that of the next k.
+                const int next = j + strip.n < g->n ? j + strip.n : 0;
+                const int next_k = next > 0 || i + m < g->m ? strip.k : strip.k + depth;
+                struct fetch fetch = {0};
+                if (next_k < g->k) {
+                    fetch = fetch_make(&b, next, least(GEMM_COLUMNS, g->n - next), next_k, least(depth, g->k - next_k));
+                }
+                multiply(g->c + i * g->c_stride + j, g->c_stride, packed_a, m, &strip, g->add || strip.k > 0, &fetch);
             }
         }
     }

@@ -15,7 +15,8 @@
 enum {
     CHUNK_ROWS = 512, // fewer, and W and dW would come from memory more often
     SLICE = 384,      // CHUNK_ROWS rows of it stay in a second-level cache
-    MOST_GROUPS = 16
+    LEAST_SLICE = 128,
+    GROUPS = 16 // of one slice at least; they are what threads share
 };
 
 // How a chunk of rows and the vocabulary are cut, and where its parts lie in the scratch.
@@ -39,7 +40,8 @@ static size_t in_lines(int64_t n) {
 static struct plan plan_make(const struct ops *ops, const struct matrix *weight, int n) {
     struct plan p = {.n = n, .n_embd = weight->cols, .vocab_size = weight->rows};
     const int n_slices = (p.vocab_size + SLICE - 1) / SLICE;
-    p.n_groups = n_slices < MOST_GROUPS ? n_slices : MOST_GROUPS;
+    const int most_groups = (p.vocab_size + LEAST_SLICE - 1) / LEAST_SLICE;
+    p.n_groups = most_groups < GROUPS ? most_groups : GROUPS;
     p.n_slices = (n_slices + p.n_groups - 1) / p.n_groups * p.n_groups;
     p.stride = (int64_t)in_lines(p.vocab_size);
     if (p.stride % 1024 == 0) p.stride += 16; // rows a multiple of 4 KB apart fight for few places in a cache

@@ -26,9 +26,9 @@ struct product {
 };
 
 enum {
-    // Most rows that kernels->product takes: its sums, [rows, columns], stay in the first-level cache.
+    // Most rows that kernels->product_transposed and product_part take.
     PRODUCT_ROWS = 16,
-    // Columns are shared out in multiples of this, so that where a part ends changes no result.
+    // Columns are shared out in multiples of this: whole vectors and cache lines.
     PRODUCT_COLUMNS = 16,
     // Queries that kernels->attend takes at once, and keys in a block.
     ATTEND_QUERIES = 64,
@@ -40,9 +40,13 @@ enum {
 struct adamw_factors; // ops/ref/ref.h
 
 struct kernels {
-    // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows, reading each weight once.
-    // `first` is a multiple of PRODUCT_COLUMNS.
-    void (*product)(const struct product *product, int first, int last);
+    // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows and a transposed weight, reading each
+    // weight once.
+    void (*product_transposed)(const struct product *product, int first, int last);
+    // The other products' sums over begin <= k < end alone, in columns first .. last - 1:
+    // sums[row * stride + c] = sum over k of x[row][k] W[k][c], reading each weight once. begin < end.
+    void (*product_part)(const struct product *product, int begin, int end, float *sums, int64_t stride, int first,
+                         int last);
 
     // Columns first .. last - 1 of one row: out = activation(sum + bias) + residual. sum [last - first] may
     // be where out will be.

@@ -1,69 +1,50 @@
 // linear.c: products with weight matrices, for one row (decoding) or many (prompts, evaluation).
 //
-// Few rows go to our own kernel, which runs at the speed of memory; more go to oneDNN, in
-// tiles of [TILE_ROWS, PANEL] outputs, one thread a tile, and bias, activation and residual follow while
-// the tile is hot. oneDNN uses the weights where they lie, or a panel of them that is copied in front of
-// its tile: when they have to be widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where
-// its in-place kernel runs at half speed (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows
-// on, where a dense panel is faster (88 against 82) and the copy costs little.
+// Few rows go to our own kernels, which run at the speed of memory (linear_few.c); more are cut into tiles (gemm.h), one
+// thread a tile, and bias, activation and residual follow while the tile is hot. Weights are used where they lie, or,
+// below level avx512, oneDNN is given a panel of them that is copied in front of its tile: when they have to be widened
+// (F16, BF16); when their rows lie a multiple of 4 KB apart, where its AVX2 kernel runs at half speed in place (45
+// against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows on, where a dense panel is faster (88 against 82) and
+// the copy costs little. Its AVX-512 kernel is faster in place (111 against 106; of 64 rows, 108 against 86).
 #include "ops/cpu/gemm.h"
 
 enum {
-    PANEL = 192,      // columns a tile: with 768 inputs, 576 KB of weights
-    TILE_ROWS = 256,  // most rows a tile: 512 is 2 % faster, but leaves too few tiles for many cores
     PANEL_ROWS = 192, // see above
     SLOW_STRIDE = 1024
 };
 
 static bool needs_panels(const struct ops *ops, const struct product *p) {
-    if (gemm_is_own(ops, p->transposed, p->dtype)) return false; // they take any dtype and stride
+    if (ops->level == OPS_AVX512) return false; // our own products widen themselves
     if (p->dtype != DTYPE_F32) return true;
     if (p->transposed) return false; // oneDNN copies these itself
     return p->n >= PANEL_ROWS || p->weight_stride % SLOW_STRIDE == 0;
 }
 
 // Where the two ways cross, measured: with F32 our kernel is ahead to 11 rows; widening its panels keeps oneDNN
-// behind as far as our kernel goes.
+// behind as far as our kernel goes. Ours takes as well, however many rows there are,
+// an activation with the residual in the output, which has no place for the bare product (GPT-2 has no such layer).
 static bool is_small(const struct product *p) {
-    return p->n <= (p->dtype == DTYPE_F32 ? 11 : PRODUCT_ROWS);
+    const bool in_place = p->activation != ACTIVATION_NONE && p->residual != NULL && p->residual == p->out;
+    return in_place || p->n <= (p->dtype == DTYPE_F32 ? 11 : PRODUCT_ROWS);
 }
 
 // Floats of one thread's panel.
 static size_t panel_size(const struct product *p) {
-    return (size_t)p->n_in * PANEL;
+    return (size_t)p->n_in * GEMM_PANEL;
 }
 
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
-    return is_small(p) || !needs_panels(ops, p) ? 0 : (size_t)ops->n_threads * panel_size(p);
+    if (is_small(p)) return cpu_product_few_scratch(p);
+    return needs_panels(ops, p) ? (size_t)ops->n_threads * panel_size(p) : 0;
 }
 
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight) {
-    const struct product narrow = {.n = n_rows, .dtype = DTYPE_F32};
-    if (is_small(&narrow)) return 0;
-    if (n_wide <= 0 || max_weight <= 0) return 0;
-    const struct product widest = {.n_in = n_wide};
-    return (size_t)ops->n_threads * panel_size(&widest);
-}
-
-// Up to PRODUCT_ROWS rows: the columns are shared out among the threads in equal runs.
-struct small_job {
-    const struct kernels *kernels;
-    const struct product *product;
-};
-
-static void small_work(void *memory, int thread, int n_threads) {
-    const struct small_job *job = memory;
-    const int n_out = job->product->n_out;
-    const int n_units = (n_out + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS;
-    const int first = (int)cpu_share(n_units, thread, n_threads) * PRODUCT_COLUMNS;
-    const int end = (int)cpu_share(n_units, thread + 1, n_threads) * PRODUCT_COLUMNS;
-    const int last = end < n_out ? end : n_out;
-    if (first < last) job->kernels->product(job->product, first, last);
-}
-
-static void product_small(struct ops *ops, const struct product *p) {
-    struct small_job job = {cpu_of(ops)->kernels, p};
-    cpu_run(ops, (int64_t)p->n * p->n_in * p->n_out >= CPU_PARALLEL_WORK, small_work, &job);
+    if (n_rows <= 0 || n_wide <= 0 || max_weight <= 0) return 0;
+    const struct product widest = {.n = n_rows, .n_in = n_wide, .n_out = n_wide, .dtype = DTYPE_F32};
+    const size_t few = cpu_product_few_scratch(&widest);
+    const bool panels = !is_small(&widest) && ops->level != OPS_AVX512;
+    const size_t many = panels ? (size_t)ops->n_threads * panel_size(&widest) : 0;
+    return few > many ? few : many;
 }
 
 static const void *weight_at(const struct product *p, int row, int column) {
@@ -140,31 +121,20 @@ static enum gemm_status large_tile(const void *memory, int number, const struct 
 }
 
 static bool product_large(struct ops *ops, const struct product *p, float *panels, struct llm_error *err) {
-    const struct large_job job = {cpu_of(ops)->kernels, p, panels,
-                                  gemm_is_own(ops, p->transposed, p->dtype)
-                                      ? gemm_grid_own(ops, p->n, p->n_out, p->n_in)
-                                      : gemm_grid_make(p->n, p->n_out, TILE_ROWS, PANEL)};
+    const struct gemm whole = {.m = p->n,
+                               .n = p->n_out,
+                               .k = p->n_in,
+                               .b_transposed = p->transposed,
+                               .b_dtype = p->dtype,
+                               .b_stride = p->weight_stride};
+    const struct large_job job = {cpu_of(ops)->kernels, p, panels, gemm_grid_make(ops, &whole)};
     return cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), large_tile, &job, err);
-}
-
-// Rows in groups that the small kernel takes; its sums lie apart from the output.
-static void product_in_groups(struct ops *ops, const struct product *p) {
-    for (int row = 0; row < p->n; row += PRODUCT_ROWS) {
-        struct product group = *p;
-        group.n = p->n - row < PRODUCT_ROWS ? p->n - row : PRODUCT_ROWS;
-        group.x = p->x + (int64_t)row * p->n_in;
-        group.out = p->out + row * p->out_stride;
-        group.residual = p->residual != NULL ? p->residual + row * p->out_stride : NULL;
-        product_small(ops, &group);
-    }
 }
 
 bool cpu_product(struct ops *ops, const struct product *p, float *scratch, struct llm_error *err) {
     if (p->n <= 0 || p->n_out <= 0) return true;
-    // An activation with the residual in the output has no place for the bare product (GPT-2 has no such layer).
-    const bool in_place = p->activation != ACTIVATION_NONE && p->residual == p->out;
-    if (is_small(p) || in_place) {
-        product_in_groups(ops, p);
+    if (is_small(p)) {
+        cpu_product_few(ops, p, scratch);
         return true;
     }
     return product_large(ops, p, needs_panels(ops, p) ? scratch : NULL, err);

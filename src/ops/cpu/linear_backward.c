@@ -6,11 +6,6 @@
 // run over all rows and are added to once; the tiles along the edge where dout lies sum up its columns as well.
 #include "ops/cpu/gemm.h"
 
-enum {
-    TILE_ROWS = 384,
-    TILE_COLUMNS = 384
-};
-
 struct weight_job {
     const struct kernels *kernels;
     const float *left, *right; // dweight += left^T right; one of them is dout
@@ -61,6 +56,7 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
     if (dweight == NULL && dbias == NULL) return true;
     const bool own = gemm_is_own(ops, false, DTYPE_F32);
     const struct matrix *weight = &linear->weight;
+    const struct gemm whole = {.m = weight->rows, .n = weight->cols, .k = n, .b_stride = weight->cols};
     const struct weight_job job = {
         .kernels = cpu_of(ops)->kernels,
         .left = linear->transposed ? dout : x,
@@ -69,8 +65,7 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
         .dbias = dbias,
         .transposed = linear->transposed,
         .n = n,
-        .grid = own ? gemm_grid_own(ops, weight->rows, weight->cols, n)
-                    : gemm_grid_make(weight->rows, weight->cols, TILE_ROWS, TILE_COLUMNS),
+        .grid = gemm_grid_make(ops, &whole),
     };
     if (own) pthread_mutex_lock(&host_state(ops)->lock);
     const bool ok = cpu_run_tiles(ops, gemm_grid_tiles(&job.grid), weight_tile, &job, err);

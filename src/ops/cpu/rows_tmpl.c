@@ -131,10 +131,10 @@ static void log_sum_exp(float *largest, float *sum, const float *logits, int n) 
 // The table of the level that includes the templates; this one comes last.
 #define KERNELS                                                                                                        \
     {                                                                                                                  \
-        .product = product_columns, .finish = product_finish, .widen = widen, .embed = embed,                          \
-        .layer_norm = layer_norm, .attend = attend, .attend_backward = attend_backward, .log_sum_exp = log_sum_exp,    \
-        .add_rows = add_rows, .exponentials = exponentials, .scale = scale, .read = machine_read,                      \
-        .multiply_add = machine_multiply_add, .layer_norm_backward = layer_norm_backward, .activate = activate,        \
-        .activation_backward = activation_backward, .dropout = dropout, .adamw = adamw,                                \
-        .sum_of_squares = sum_of_squares                                                                               \
+        .product_transposed = product_transposed, .product_part = product_part, .finish = product_finish,              \
+        .widen = widen, .embed = embed, .layer_norm = layer_norm, .attend = attend,                                    \
+        .attend_backward = attend_backward, .log_sum_exp = log_sum_exp, .add_rows = add_rows,                          \
+        .exponentials = exponentials, .scale = scale, .read = machine_read, .multiply_add = machine_multiply_add,      \
+        .layer_norm_backward = layer_norm_backward, .activate = activate, .activation_backward = activation_backward,  \
+        .dropout = dropout, .adamw = adamw, .sum_of_squares = sum_of_squares                                           \
     }

@@ -59,6 +59,12 @@ INLINE void vf_store_part(float *p, vf v, int n) {
     memcpy(p, &v, (size_t)n * sizeof *p);
 }
 
+// The line at this address will be read soon: to the second-level cache, since fetching to the first takes up the
+// buffers that loads wait in. An address past the end of anything is harmless.
+INLINE void fetch(const void *base, size_t bytes) {
+    __builtin_prefetch((const char *)base + bytes, 0, 2);
+}
+
 INLINE vf vf_splat(float x) {
 #if LANES == 16
     return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -87,6 +93,18 @@ INLINE vi vi_lane_numbers(void) {
 // a where the mask is -1, b where it is 0.
 INLINE vf vf_select(vi mask, vf a, vf b) {
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+// a * b + c, by name where it matters that every copy of an expression rounds alike: left to itself a compiler may fuse
+// it in one loop and not in the other.
+INLINE vf vf_multiply_add(vf a, vf b, vf c) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif LANES == 8 && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
 }
 
 // a > b ? a : b: the second when either is NaN.
@@ -157,6 +175,27 @@ INLINE float vf_sum(vf v) {
     part[0] = part[0] + part[1];
 #endif
     return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+}
+
+// sums[i] = vf_sum(v[i]), of four at once.
+INLINE void vf_sum_four(float *sums, const vf *v) {
+#if defined(__SSE2__)
+    __m128 row[4];
+    for (int i = 0; i < 4; i++) {
+        __m128 part[LANES / 4];
+        memcpy(part, &v[i], sizeof v[i]);
+#if LANES == 16
+        part[0] = (part[0] + part[2]) + (part[1] + part[3]);
+#elif LANES == 8
+        part[0] = part[0] + part[1];
+#endif
+        row[i] = part[0];
+    }
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    _mm_storeu_ps(sums, (row[0] + row[2]) + (row[1] + row[3]));
+#else
+    for (int i = 0; i < 4; i++) sums[i] = vf_sum(v[i]);
+#endif
 }
 
 // The largest lane; NaN lanes may be passed over.
