@@ -172,7 +172,7 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
                          TENSOR_MAX_RANK);
     }
     tensor->rank = rank;
-    memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape);
+    if (rank > 0) memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape); // a scalar may come without a shape
     // The product without the zeros must fit too: [2^62, 4, 0] is no honest way to write an empty tensor.
     uint64_t n = 1;
     bool empty = false;

@@ -123,9 +123,11 @@ static bool declare(struct torch_zip_writer *writer, const char *name, enum dtyp
     }
     const int storage = choose_storage(writer, &view, shared, err);
     if (storage < 0) return false;
-    view.name = strdup(name);
-    if (view.name == NULL) return error_memory(err, "tensor name");
-    writer->tensors[writer->n_tensors++] = (struct declared){view, storage};
+    char *copy = strdup(name);
+    if (copy == NULL) return error_memory(err, "tensor name");
+    struct declared *tensor = &writer->tensors[writer->n_tensors++];
+    *tensor = (struct declared){.view = view, .storage = storage};
+    tensor->view.name = copy;
     return true;
 }
 

@@ -129,7 +129,7 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     if (path == NULL) return false;
     const bool as_file = is_file_name(destination);
     struct llm_engine engine = {.callbacks = options->callbacks, .n_head = options->n_head};
-    struct save_counts counts;
+    struct save_counts counts = {0};
     bool ok = check_destination(path, destination, as_file, err) && engine_read(&engine, path, err);
     if (ok) {
         ok = engine_read_tokenizer(&engine, err) &&

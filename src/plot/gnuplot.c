@@ -21,8 +21,6 @@ enum {
     LONGEST = 60 // seconds
 };
 
-extern char **environ;
-
 static int64_t milliseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -96,11 +96,13 @@ bool plot_log_parse(struct plot_log *log, const char *bytes, size_t size, struct
     bool ok = parse_names(log, line, err);
     for (const char *rest = at; ok && next_line(&rest, end, &line);) log->n_rows++;
     // A line has a byte for each of its fields at least, so this bounds what is allocated.
-    if (ok && log->n_rows > size / log->n_columns) {
+    if (ok && log->n_rows * log->n_columns > size) {
         ok = error_set(err, LLM_ERROR_FORMAT, "its lines have fewer than the %zu fields of the first", log->n_columns);
     }
-    if (ok) log->values = calloc(log->n_columns * log->n_rows + 1, sizeof *log->values);
-    ok = ok && (log->values != NULL || error_memory(err, "log"));
+    if (ok) {
+        log->values = calloc(log->n_columns * log->n_rows + 1, sizeof *log->values);
+        if (log->values == NULL) ok = error_memory(err, "log");
+    }
     for (size_t row = 0; ok && next_line(&at, end, &line); row++) ok = parse_row(log, row, line, err);
     if (!ok) plot_log_release(log);
     return ok;

@@ -80,11 +80,11 @@ static bool plan_memory(struct trainer *trainer, struct llm_error *err) {
     }
     plan->recompute = pass->recompute;
     if (bytes_total(plan) <= available) return true;
-    const double gigabyte = 1e9;
+    const double megabyte = 1e6;
     return error_set(err, LLM_ERROR_MEMORY,
-                     "this run takes %.2f GB and %.2f GB are available; a smaller batch-size with more grad-accum, a "
+                     "this run takes %.1f MB and %.1f MB are available; a smaller batch-size with more grad-accum, a "
                      "shorter context or a smaller model takes less",
-                     (double)bytes_total(plan) / gigabyte, (double)available / gigabyte);
+                     (double)bytes_total(plan) / megabyte, (double)available / megabyte);
 }
 
 bool train_plan(struct trainer *trainer, struct llm_error *err) {
@@ -115,7 +115,7 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
 static int64_t evaluation_batches(const struct trainer *trainer) {
     const struct llm_train_options *options = trainer->options;
     int64_t batches = 0;
-    for (int side = 0; side < TRAIN_SIDES; side++) {
+    for (int side = 0; side <= TRAIN_VALIDATE; side++) {
         const int64_t n = (trainer->task->n_examples[side] + options->batch_size - 1) / options->batch_size;
         batches += options->eval_iter > 0 && options->eval_iter < n ? options->eval_iter : n;
     }

@@ -36,7 +36,9 @@ static int place_setup(void **state) {
     snprintf(place->plots, sizeof place->plots, "%s/deep/plots", place->folder);
     snprintf(place->bin, sizeof place->bin, "%s/bin", place->folder);
     snprintf(place->log, sizeof place->log, "%s/log.csv", place->folder);
-    place->path = strdup(getenv("PATH"));
+    const char *path = getenv("PATH");
+    if (path == NULL) return -1;
+    place->path = strdup(path);
     return place->path == NULL || mkdir(place->bin, 0700) != 0 ? -1 : 0;
 }
 

@@ -187,6 +187,8 @@ static void each_field(void **state) {
     assert_header_refused(f, "\"tokens\":86016", "\"tokens\":[]", "tokens is missing or not a whole number");
     assert_header_refused(f, "\"seconds\":12.5", "\"seconds\":true", "seconds is missing or not a number");
     assert_header_refused(f, "\"step_seconds\":", "\"other\":", "step_seconds is missing or not a number");
+    assert_header_refused(f, "\"seconds\":12.5", "\"seconds\":-12.5", "seconds are -12.5");
+    assert_header_refused(f, "\"seconds\":12.5", "\"seconds\":1e300", "seconds are 1e+300");
     assert_header_refused(f, "\"val_loss\":null", "\"val_loss\":\"x\"", "val_loss is missing or not a number");
     assert_header_refused(f, "\"evaluated\":40", "\"evaluated\":-5", "evaluated is -5");
     assert_header_refused(f, "\"best_step\":30", "\"best_step\":{}", "best_step is missing or not a whole number");

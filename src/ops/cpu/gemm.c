@@ -61,23 +61,7 @@ enum {
     LEAST_COLUMNS = 96
 };
 
-// None larger than asked for; smaller where the tiles would be too few. flat: rather of fewer rows than of fewer
-// columns.
-static struct gemm_grid grid_of(int m, int n, int most_rows, int most_columns, bool flat) {
-    int down = ceil_div(m, most_rows);
-    int across = ceil_div(n, most_columns);
-    while (down * across < ENOUGH) {
-        const int rows = ceil_div(m, down);
-        const int columns = ceil_div(n, across);
-        const bool low = rows < 2 * LEAST_ROWS;
-        const bool narrow = columns < 2 * LEAST_COLUMNS;
-        if (low && narrow) break;
-        if (!low && (narrow || flat || rows > columns)) {
-            down *= 2;
-        } else {
-            across *= 2;
-        }
-    }
+static struct gemm_grid grid_of(int m, int n, int down, int across) {
     struct gemm_grid grid = {.m = m, .n = n, .rows = ceil_div(m, down)};
     grid.columns = ceil_div(ceil_div(n, across), PRODUCT_COLUMNS) * PRODUCT_COLUMNS;
     grid.n_down = ceil_div(m, grid.rows);
@@ -85,18 +69,52 @@ static struct gemm_grid grid_of(int m, int n, int most_rows, int most_columns, b
     return grid;
 }
 
-struct gemm_grid gemm_grid_make(const struct ops *ops, const struct gemm *g) {
-    if (gemm_is_own(ops, g->b_transposed, g->b_dtype)) {
-        const int rows = gemm_rows(g->k, ops->compute == OPS_COMPUTE_BF16); // a tile is as high as a block of A
-        const int wide = 768; // A is packed once for so many columns; half as many cost 1 to 4 %
-        const bool few = ceil_div(g->m, rows) * ceil_div(g->n, wide) < 8;
-        // B is packed on the way unless it is transposed.
-        return grid_of(g->m, g->n, rows, few ? wide / 2 : wide, !g->b_transposed);
+// Tiles for sgemm, none larger than asked for, smaller where they would be too few. How it sums up may depend on a
+// tile's size, so that must not depend on the number of threads.
+static struct gemm_grid grid_sgemm(int m, int n, int most_rows, int most_columns) {
+    int down = ceil_div(m, most_rows);
+    int across = ceil_div(n, most_columns);
+    while (down * across < ENOUGH) {
+        if (n / across >= 2 * LEAST_COLUMNS && n / across >= m / down) {
+            across *= 2;
+        } else if (m / down >= 2 * LEAST_ROWS) {
+            down *= 2;
+        } else {
+            break;
+        }
     }
+    return grid_of(m, n, down, across);
+}
+
+static int multiple_of(int n, int unit) {
+    return ceil_div(n, unit) * unit;
+}
+
+// Tiles for our own, which sums up each element over the same k whatever its tile: as high as a block of A and wide, as
+// A is packed once for each, but few ones in equal numbers for the threads.
+static struct gemm_grid grid_own(const struct ops *ops, const struct gemm *g) {
+    const int most_columns = 768;
+    int down = ceil_div(g->m, gemm_rows(g->k, ops->compute == OPS_COMPUTE_BF16));
+    int across = ceil_div(g->n, most_columns);
+    const int more_down = multiple_of(down, ops->n_threads);
+    const int more_across = multiple_of(across, ops->n_threads);
+    if (down * across % ops->n_threads != 0 && down * across < 16 * ops->n_threads) {
+        const bool can_down = g->m / more_down >= LEAST_ROWS;
+        const bool can_across = g->n / more_across >= LEAST_COLUMNS;
+        if (can_down && (!g->b_transposed || !can_across)) { // such a B is packed on the way, and so may be twice
+            down = more_down;
+        } else if (can_across) {
+            across = more_across;
+        }
+    }
+    return grid_of(g->m, g->n, down, across);
+}
+
+struct gemm_grid gemm_grid_make(const struct ops *ops, const struct gemm *g) {
+    if (gemm_is_own(ops, g->b_transposed, g->b_dtype)) return grid_own(ops, g);
     // Rows of B a multiple of 4 KB apart are slow to pack: then taller tiles pack them less often (104 against 102).
-    if (ops->level == OPS_AVX512) return grid_of(g->m, g->n, g->b_stride % 1024 == 0 ? 512 : 256, 384, false);
-    return grid_of(g->m, g->n, 256, GEMM_PANEL,
-                   false); // 512 rows are 2 % faster, but leave too few tiles for many cores
+    if (ops->level == OPS_AVX512) return grid_sgemm(g->m, g->n, g->b_stride % 1024 == 0 ? 512 : 256, 384);
+    return grid_sgemm(g->m, g->n, 256, GEMM_PANEL); // 512 rows are 2 % faster, but leave too few tiles for many cores
 }
 
 struct gemm_tile gemm_grid_tile(const struct gemm_grid *grid, int tile) {
