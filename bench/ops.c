@@ -94,11 +94,11 @@ static void bench_init(struct bench *b, enum dtype dtype, int threads) {
     for (int l = 0; l < N_LAYER; l++) {
         for (int m = 0; m < MATRICES; m++) {
             const struct matrix matrix = {next, dtype, shapes[m][0], shapes[m][1]};
-            b->layers[l][m] = (struct linear){matrix, false, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE};
+            b->layers[l][m] = (struct linear){matrix, false, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE, 0};
             next += dtype_bytes(dtype, (size_t)matrix.rows * (size_t)matrix.cols);
         }
     }
-    b->head = (struct linear){{next, dtype, VOCABULARY, N_EMBD}, true, NULL, ACTIVATION_NONE};
+    b->head = (struct linear){{next, dtype, VOCABULARY, N_EMBD}, true, NULL, ACTIVATION_NONE, 0};
     b->x = floats((size_t)N_CTX * 4 * N_EMBD);
     b->y = floats((size_t)N_CTX * 4 * N_EMBD);
     b->qkv = floats((size_t)N_CTX * 3 * N_EMBD);

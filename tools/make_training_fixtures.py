@@ -6,7 +6,7 @@
 Made with torch 2.15.0, transformers 5.23.0 and llms-from-scratch 1.0.19 (the versions in use are written into
 DIRECTORY/README.md). The files are committed; neither the program nor its tests need Python packages.
 
-NAME.safetensors, for each row of VARIANTS and DROPOUT:
+NAME.safetensors, for each row of VARIANTS and WANTED, and for the book's model and dropout:
   losses               [n_rows] cross-entropy of each wanted row (F64)
   <parameter>          the gradient of sum(scales * losses), under GPT2LMHeadModel's names without "transformer."
 Weights are not stored: the test draws them from MT19937 as fill() here does, bit for bit. Gradients are computed in
@@ -45,6 +45,13 @@ BOOK = dict(vocab_size=37, context_length=16, emb_dim=18, n_heads=3, n_layers=2,
 # is not a multiple of 4, and weighed differently.
 LENGTHS = [7, 1, 12, 16]
 
+# Batches of which few rows are wanted: the last of each sequence, as for classification, and runs of two with gaps
+# between them, in all but one sequence.
+WANTED = {
+    "last": lambda length: [length - 1],
+    "scattered": lambda length: [t for t in range(length) if t % 6 in (2, 3)],
+}
+
 # All matrices in the order of our parameter table, with the deviation they are drawn with.
 MATRICES = ["wte.weight", "wpe.weight", "attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight",
             "mlp.c_proj.weight", "lm_head.weight"]
@@ -75,12 +82,12 @@ def fill(model, n_layer, seed):
                     tensors[instance].copy_(torch.empty(tensors[instance].shape).normal_(mean, 0.3))
 
 
-def sequences(vocab_size):
+def sequences(vocab_size, wanted=None):
     """Ids and targets as simple functions of the place, which the test repeats."""
     result = []
     for s, length in enumerate(LENGTHS):
         ids = [(s * 31 + t * t * 7 + t * 3 + 5) % vocab_size for t in range(length + 1)]
-        rows = [t for t in range(length) if (t + s) % 4 != 0]
+        rows = wanted(length) if wanted else [t for t in range(length) if (t + s) % 4 != 0]
         scales = [0.05 + 0.01 * ((t + 2 * s) % 5) for t in rows]
         result.append((ids, rows, scales))
     return result
@@ -91,6 +98,8 @@ def losses_and_gradients(model, logits_of, batch):
     model.zero_grad()
     losses = []
     for ids, rows, scales in batch:
+        if not rows:
+            continue
         logits = logits_of(torch.tensor([ids[:-1]]))[0][rows]
         loss = F.cross_entropy(logits, torch.tensor([ids[t + 1] for t in rows]), reduction="none")
         (loss * torch.tensor(scales, dtype=loss.dtype)).sum().backward()
@@ -111,6 +120,8 @@ def check_padded(model, batch, losses):
     logits = model(ids, attention_mask=mask, use_cache=False).logits
     total, padded = 0, []
     for s, (row, rows, scales) in enumerate(batch):
+        if not rows:
+            continue
         loss = F.cross_entropy(logits[s, rows], torch.tensor([row[t + 1] for t in rows]), reduction="none")
         total = total + (loss * torch.tensor(scales, dtype=loss.dtype)).sum()
         padded += loss.tolist()
@@ -126,13 +137,13 @@ def write(root, name, losses, gradients):
     safetensors.torch.save_file(tensors, os.path.join(root, name + ".safetensors"))
 
 
-def make_variant(root, name, changes, seed):
+def make_variant(root, name, changes, seed, wanted=None):
     settings = {**BASE, **changes}
     config = GPT2Config(**settings, attn_implementation="eager", resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     model = GPT2LMHeadModel(config)
     fill(model, settings["n_layer"], seed)
     model = model.double()
-    batch = sequences(settings["vocab_size"])
+    batch = sequences(settings["vocab_size"], wanted)
     losses = losses_and_gradients(model, lambda ids: model(ids, use_cache=False).logits, batch)
     check_padded(model, batch, losses)
     write(root, name, losses, {short(key): tensor.grad for key, tensor in model.named_parameters()})
@@ -217,6 +228,8 @@ def main():
     os.makedirs(root, exist_ok=True)
     for seed, (name, changes) in enumerate(VARIANTS.items()):
         make_variant(root, name, changes, seed + 1)
+    for name, wanted in WANTED.items():
+        make_variant(root, name, VARIANTS["untied"], list(VARIANTS).index("untied") + 1, wanted)
     make_book(root)
     make_dropout(root)
     make_initial(root)

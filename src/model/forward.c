@@ -5,9 +5,8 @@
 //     hidden = ln_f(x),  logits = hidden head^T
 //
 // All of it works on the packed tokens of a batch [n_tokens, ...]; only attention looks at sequences.
-// Nothing is computed that nobody reads: the last layer goes on after its keys and values are stored
-// only with the tokens from the first wanted row to the last one, the final norm and the head only with
-// the wanted rows themselves.
+// Nothing is computed that nobody reads: the last layer goes on after its keys and values are stored only with the
+// wanted rows, unless these are nearly all (batch_leaving()), and so do the final norm and the head.
 //
 // Only operations of `struct ops` touch the numbers; here there is nothing but pointers and shapes.
 #include "model/forward.h"
@@ -60,7 +59,7 @@ bool activations_init(struct activations *activations, const struct llm_engine *
     const size_t total = activations_layout(config, max_tokens, max_rows, with_logits, sizes);
     float *block = engine->ops->alloc(engine->ops, total * sizeof(float));
     activations->block = block;
-    activations->sequences = calloc((size_t)max_sequences, sizeof *activations->sequences);
+    activations->sequences = calloc((size_t)block_sequences(max_sequences, max_rows), sizeof *activations->sequences);
     if (block == NULL || activations->sequences == NULL) {
         activations_release(activations, engine);
         return error_memory(err, "activations");
@@ -117,7 +116,7 @@ void kv_cache_release(struct kv_cache *cache, const struct llm_engine *engine) {
 bool forward_hidden(const struct llm_engine *engine, struct activations *activations, const struct batch *batch,
                     struct kv_cache *cache, struct llm_error *err) {
     const int n_layer = engine->config.n_layer;
-    const struct span all = {0, batch->n_tokens};
+    const enum leaving last = batch_leaving(batch);
     const struct block block = {
         .in = activations->residual,
         .normed = activations->normed,
@@ -131,10 +130,10 @@ bool forward_hidden(const struct llm_engine *engine, struct activations *activat
     engine->ops->embed(engine->ops, activations->residual, weights_get(&engine->weights, PARAM_WTE, 0),
                        weights_get(&engine->weights, PARAM_WPE, 0), batch->ids, batch->positions, batch->n_tokens);
     for (int layer = 0; layer < n_layer; layer++) {
-        const struct span wanted = layer == n_layer - 1 ? batch_wanted(batch) : all;
-        if (!block_forward(engine, &block, batch, cache, layer, wanted, err)) return false;
+        const enum leaving leaving = layer == n_layer - 1 ? last : LEAVING_ALL;
+        if (!block_forward(engine, &block, batch, cache, layer, leaving, err)) return false;
     }
-    final_norm(engine, activations->rows, activations->residual, batch);
+    final_norm(engine, activations->rows, activations->residual, batch, last);
     return true;
 }
 

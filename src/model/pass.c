@@ -122,7 +122,7 @@ static bool check_options(const struct config *config, const struct pass_options
 static bool allocate(struct pass *pass, struct llm_error *err) {
     const struct config *config = &pass->engine->config;
     struct ops *ops = pass->engine->ops;
-    const size_t n_sequences = (size_t)pass->options.max_sequences;
+    const size_t n_sequences = (size_t)block_sequences(pass->options.max_sequences, pass->options.max_rows);
     const int64_t bytes = pass_bytes(config, &pass->options);
     pass->layers = calloc((size_t)(pass->n_trained > 0 ? pass->n_trained : 1), sizeof *pass->layers);
     pass->sequences = calloc(n_sequences, sizeof *pass->sequences);
@@ -213,9 +213,12 @@ struct block pass_block(const struct pass *pass, const struct pass_layer *layer,
 
 // ---- Forward --------------------------------------------------------------------------------
 
-struct span pass_wanted(const struct pass *pass, const struct batch *batch, int layer) {
-    if (layer == pass->engine->config.n_layer - 1) return batch_wanted(batch);
-    return (struct span){0, batch->n_tokens};
+enum leaving pass_leaving(const struct pass *pass, int layer) {
+    return layer == pass->engine->config.n_layer - 1 ? pass->last_leaving : LEAVING_ALL;
+}
+
+static bool drops(const struct pass_options *options) {
+    return options->dropout_embedding > 0 || options->dropout_attention > 0 || options->dropout_residual > 0;
 }
 
 // stream [n_tokens, n_embd] = wte[ids] + wpe[positions], some of it dropped.
@@ -231,9 +234,8 @@ static void embed(struct pass *pass, const struct batch *batch, float *stream, s
     ops->dropout(ops, stream, stream, pass->keep_embedding, dropout_scale(probability), NULL, n);
 }
 
-// Embeds the batch and runs the frozen layers, in place on `stream`. `whole`: all of it is wanted, not only what
-// leads to the wanted rows.
-static bool run_frozen(struct pass *pass, const struct batch *batch, float *stream, bool whole, struct random *random,
+// Embeds the batch and runs the frozen layers, in place on `stream`.
+static bool run_frozen(struct pass *pass, const struct batch *batch, float *stream, struct random *random,
                        struct llm_error *err) {
     const struct pass_layer *scratch = &pass->layers[0];
     struct block_dropout dropout;
@@ -243,25 +245,28 @@ static bool run_frozen(struct pass *pass, const struct batch *batch, float *stre
     block.active = NULL;
     embed(pass, batch, stream, random);
     for (int layer = 0; layer < pass->options.trainable.first_layer; layer++) {
-        const struct span wanted = whole ? (struct span){0, batch->n_tokens} : pass_wanted(pass, batch, layer);
         if (random != NULL) pass_draw(pass, scratch, batch, random);
-        if (!block_forward(pass->engine, &block, batch, NULL, layer, wanted, err)) return false;
+        if (!block_forward(pass->engine, &block, batch, NULL, layer, pass_leaving(pass, layer), err)) return false;
     }
     return true;
 }
 
 bool pass_entering(struct pass *pass, const struct batch *batch, float *entering, struct llm_error *err) {
     pass->is_random = false;
-    return run_frozen(pass, batch, entering, true, NULL, err);
+    pass->last_leaving = LEAVING_ALL;
+    return run_frozen(pass, batch, entering, NULL, err);
 }
 
 bool pass_forward(struct pass *pass, const struct batch *batch, const float *entering, struct random *random,
                   const float **hidden, struct llm_error *err) {
     const int first = pass->options.trainable.first_layer;
     pass->batch = *batch;
-    pass->is_random = random != NULL;
-    if (entering == NULL && !run_frozen(pass, batch, pass->entry, false, random, err)) return false;
-    pass->leaving = pass->layers[0].in = entering != NULL ? entering : pass->entry;
+    pass->is_random = random != NULL && drops(&pass->options);
+    // Masks lie as the tokens do; and what the caller kept of the last layer's output is all of it.
+    const bool all = pass->is_random || (entering != NULL && pass->n_trained == 0);
+    pass->last_leaving = all ? LEAVING_ALL : batch_leaving(batch);
+    if (entering == NULL && !run_frozen(pass, batch, pass->entry, random, err)) return false;
+    pass->last_out = pass->layers[0].in = entering != NULL ? entering : pass->entry;
     for (int i = 0; i < pass->n_trained; i++) {
         struct pass_layer *layer = &pass->layers[i];
         struct block_dropout dropout;
@@ -270,11 +275,11 @@ bool pass_forward(struct pass *pass, const struct batch *batch, const float *ent
             layer->random = *random;
             pass_draw(pass, layer, batch, random);
         }
-        const struct span wanted = pass_wanted(pass, batch, first + i);
-        if (!block_forward(pass->engine, &block, batch, NULL, first + i, wanted, err)) return false;
-        pass->leaving = layer->out;
+        const enum leaving leaving = pass_leaving(pass, first + i);
+        if (!block_forward(pass->engine, &block, batch, NULL, first + i, leaving, err)) return false;
+        pass->last_out = layer->out;
     }
-    final_norm(pass->engine, pass->rows, pass->leaving, batch);
+    final_norm(pass->engine, pass->rows, pass->last_out, batch, pass->last_leaving);
     *hidden = pass->rows;
     return true;
 }

@@ -23,27 +23,28 @@ struct pass {
     struct pass_options options;
     int n_trained;                        // layers from options.trainable.first_layer on
     struct pass_layer *layers;            // [n_trained], one at least: the frozen layers work in the first
-    struct attention_sequence *sequences; // [max_sequences]
-    struct attention_gradient *gradients; // [max_sequences]
+    struct attention_sequence *sequences; // [block_sequences()]
+    struct attention_gradient *gradients; // likewise
     void *memory;                         // all arrays of numbers, those of `layers` too
     float *entry;                         // [n_tokens, n_embd] what enters the first trained layer, when computed here
     uint8_t *keep_embedding;              // [n_tokens, n_embd]
-    float *rows, *drows;                  // [max_rows, n_embd] final hidden state, and its gradient
+    float *rows, *drows;                  // [max_rows, n_embd] final hidden state, and its gradient, then scratch
     float *normed;                        // [n_tokens, n_embd] scratch
     float *active;                        // [n_tokens, n_inner] scratch: the feed-forward after its activation
     float *dstream;                       // [n_tokens, n_embd] gradient of the residual stream
     float *dnarrow;                       // [n_tokens, n_embd] scratch: gradient of a norm's output or of attention's
     float *dwide;                         // [n_tokens, n_inner or 3 * n_embd] scratch: gradient of inner or of qkv
     // The last forward, for backward.
-    struct batch batch;   // its arrays are the caller's
-    const float *leaving; // [n_tokens, n_embd] what left the last layer
-    bool is_random;       // something was dropped
+    struct batch batch;        // its arrays are the caller's
+    const float *last_out;     // [n_tokens or n_rows, n_embd] what left the last layer
+    enum leaving last_leaving; // which of these it is
+    bool is_random;            // something was dropped
 };
 
 // The block of a trained layer, reading and writing pass->layers[i]; *dropout is filled in for it.
 struct block pass_block(const struct pass *pass, const struct pass_layer *layer, struct block_dropout *dropout);
-// Which tokens of a layer's output are read by anybody.
-struct span pass_wanted(const struct pass *pass, const struct batch *batch, int layer);
+// Which tokens leave a layer in the last forward.
+enum leaving pass_leaving(const struct pass *pass, int layer);
 // PyTorch multiplies what it keeps by this.
 float dropout_scale(double probability);
 // Draws what a layer drops, for every sequence of the batch.

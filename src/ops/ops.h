@@ -51,7 +51,13 @@ struct linear {
     bool transposed;   // false: weight is [n_in, n_out] (Conv1D, as GPT-2 stores it); true: [n_out, n_in]
     const float *bias; // [n_out] or NULL
     enum activation activation;
+    int64_t stride; // from one row of the weight to the next, where its columns are a range of a wider matrix's;
+                    // 0: weight.cols
 };
+
+static inline int64_t linear_stride(const struct linear *linear) {
+    return linear->stride != 0 ? linear->stride : linear->weight.cols;
+}
 
 // Causal attention over several sequences. Query row i of a sequence with n_query queries and n_key keys
 // sits at position n_key - n_query + i and sees the keys at positions up to its own.
@@ -66,7 +72,9 @@ struct attention_sequence {
                          // others grow by attention.keep_scale; NULL: no dropout
 };
 
-// Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`.
+// Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`. Queries of one
+// sequence that are not neighbours are entries that follow one another with the same dkey: keys, and dvalue, are the
+// same for them then, and dkey and dvalue, up to the largest n_key, receive the sum over them.
 struct attention_gradient {
     const float *dout; // as sequence->out
     float *dquery;     // as sequence->query
@@ -111,6 +119,7 @@ struct ops {
     void (*zero)(struct ops *ops, float *memory, int64_t n); // memory[i] = 0
 
     // out[i] = wte[ids[i]] + wpe[positions[i]]            out [n, n_embd]
+    // wpe NULL: out[i] = wte[ids[i]], which gathers the rows of any matrix.
     void (*embed)(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,
                   const int32_t *positions, int n);
 
@@ -124,10 +133,11 @@ struct ops {
     bool (*linear)(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual,
                    int n, struct llm_error *err);
 
-    // Copies the key and value parts of fused qkv rows into KV caches laid out [n_head, n_ctx, head_size]:
-    // row i of qkv [n, 3 * n_embd] goes to position `position + i`.
-    void (*store_kv)(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                     int n_head, int head_size);
+    // Copies keys and values into KV caches laid out [n_head, n_ctx, head_size]: row i of kv, which begins with
+    // [key, value], n_embd wide each, and ends where the next one begins, row_stride on, goes to position
+    // `position + i`.
+    void (*store_kv)(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n,
+                     int position, int n_ctx, int n_head, int head_size);
 
     // out[t] = softmax(scale * q[t] K^T + causal mask) V, per head and sequence; no [T, T] array.
     void (*attention)(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
@@ -160,13 +170,13 @@ struct ops {
     void (*dropout)(struct ops *ops, float *out, const float *x, const uint8_t *keep, float scale,
                     const float *residual, int64_t n);
 
-    // dx = dout W^T, dweight += x^T dout in the weight's layout, dbias += sum of dout's rows; each may be NULL.
+    // dx = dout W^T, dweight += x^T dout in the weight's layout (its stride too), dbias += sum of dout's rows; each
+    // may be NULL.
     // linear->activation is not looked at: dout is the gradient before it.    dx, x [n, n_in], dout [n, n_out]
     bool (*linear_backward)(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout, const float *x,
                             const struct linear *linear, int n, struct llm_error *err);
 
     // After attention() with lse: reads query, key, value, out, lse and keep of each sequence. No [T, T] array.
-    // Sequences do not share keys here.
     void (*attention_backward)(struct ops *ops, const struct attention *attention,
                                const struct attention_sequence *sequences, const struct attention_gradient *gradients,
                                int n_sequences);

@@ -120,6 +120,99 @@ static void attention_backward_compare(struct subjects *s, int head_size, bool c
     subjects_clear(s);
 }
 
+// ---- Queries that are not neighbours ---------------------------------------------------------
+
+// Runs of queries of two sequences as entries that share their keys, against whole sequences in which the gradient of
+// all other rows is zero: gathered queries [n, n_embd], and rows of [key, value].
+static void attention_backward_shared(struct subjects *s, int head_size) {
+    static const int lengths[] = {150, 40};
+    static const int runs[][3] = {{0, 3, 1}, {0, 60, 50}, {0, 120, 2}, {1, 0, 2}, {1, 37, 1}}; // sequence, first, n
+    enum {
+        N_RUNS = sizeof runs / sizeof *runs,
+        N_HEAD = 2,
+        N_TOKENS = 150 + 40,
+        N_ROWS = 56
+    };
+    const int n_embd = N_HEAD * head_size;
+    const size_t rows = (size_t)N_ROWS * (size_t)n_embd;
+    const size_t keys = (size_t)N_TOKENS * 2 * (size_t)n_embd;
+    const struct attention attention = {N_HEAD,     head_size, 1 / sqrtf((float)head_size), n_embd, n_embd, head_size,
+                                        2 * n_embd, 1};
+    const float *kv = input_f32(s, keys, 1);
+    const float *queries = input_f32(s, (size_t)N_TOKENS * (size_t)n_embd, 1);
+    float *query = input_f32(s, rows, 1);
+    const float *dout = input_f32(s, rows, 1);
+    float *zeros_but = input_f32(s, (size_t)N_TOKENS * (size_t)n_embd, 0);
+    struct attention_sequence entries[N_RUNS];
+    for (int r = 0, row = 0; r < N_RUNS; row += runs[r++][2]) {
+        const int start = runs[r][0] * lengths[0];
+        const int64_t at = (int64_t)(start + runs[r][1]) * n_embd;
+        const size_t bytes = (size_t)runs[r][2] * (size_t)n_embd * sizeof(float);
+        memcpy(query + row * n_embd, queries + at, bytes);
+        memcpy(zeros_but + at, dout + row * n_embd, bytes);
+        const float *key = kv + (int64_t)start * 2 * n_embd;
+        entries[r] = (struct attention_sequence){.query = query + row * n_embd,
+                                                 .key = key,
+                                                 .value = key + n_embd,
+                                                 .n_query = runs[r][2],
+                                                 .n_key = runs[r][1] + runs[r][2]};
+    }
+
+    // All rows, by ref.
+    float *out = output_new((size_t)N_TOKENS * (size_t)n_embd);
+    float *lse = output_new((size_t)N_TOKENS * N_HEAD);
+    float *dquery = output_new((size_t)N_TOKENS * (size_t)n_embd);
+    float *want = output_new(keys);
+    for (int i = 0; i < 2; i++) {
+        const int64_t at = (int64_t)i * lengths[0] * n_embd;
+        const struct attention_sequence whole = {
+            queries + at, kv + 2 * at, kv + 2 * at + n_embd, out + at, lengths[i], lengths[i], lse, NULL};
+        const struct attention_gradient gradient = {zeros_but + at, dquery + at, want + 2 * at, want + 2 * at + n_embd};
+        s->ref->attention(s->ref, &attention, &whole, 1);
+        s->ref->attention_backward(s->ref, &attention, &whole, &gradient, 1);
+    }
+    float *got_out = output_new(rows);
+    float *got_lse = output_new((size_t)N_ROWS * N_HEAD);
+    float *got_dquery = output_new(rows);
+    float *got = output_new(keys);
+    float *first = output_new(keys);
+    for (int i = 0; i < (s->n + 1) * THREADS; i++) {
+        struct ops *ops = i / THREADS < s->n ? s->list[i / THREADS].ops[i % THREADS] : s->ref;
+        const char *name = i / THREADS < s->n ? s->list[i / THREADS].name : "ref";
+        memset(got, 0xff, keys * sizeof *got);
+        struct attention_gradient gradients[N_RUNS];
+        for (int r = 0, row = 0; r < N_RUNS; row += runs[r++][2]) {
+            float *dkey = got + (entries[r].key - kv);
+            entries[r].out = got_out + row * n_embd;
+            entries[r].lse = got_lse + row * N_HEAD;
+            gradients[r] =
+                (struct attention_gradient){dout + row * n_embd, got_dquery + row * n_embd, dkey, dkey + n_embd};
+        }
+        ops->attention(ops, &attention, entries, N_RUNS);
+        ops->attention_backward(ops, &attention, entries, gradients, N_RUNS);
+        output_check(got_dquery, rows);
+        output_check(got, keys);
+        for (int r = 0, row = 0; r < N_RUNS; row += runs[r++][2]) {
+            const int64_t at = (int64_t)(runs[r][0] * lengths[0] + runs[r][1]) * n_embd;
+            const size_t n = (size_t)runs[r][2] * (size_t)n_embd;
+            check_close("attention of some queries", name, got_out + row * n_embd, out + at, n, 3e-6);
+            check_close("attention_backward of some queries", name, got_dquery + row * n_embd, dquery + at, n, 2e-5);
+        }
+        // Of the first sequence the last 28 keys are seen by nobody: they are not written.
+        const size_t seen = (size_t)(122 * 2 * n_embd);
+        const size_t other = (size_t)(lengths[0] * 2 * n_embd);
+        check_close("attention_backward with shared keys", name, got, want, seen, 2e-5);
+        check_close("attention_backward with shared keys", name, got + other, want + other, (size_t)(38 * 2 * n_embd),
+                    2e-5);
+        for (size_t j = seen; j < other; j++) assert_true(isnan(got[j]));
+        if (i % THREADS == 0) memcpy(first, got, keys * sizeof *got);
+        check_same_bits("attention_backward with shared keys", name, i % THREADS + 1, got, first, keys);
+    }
+    float *const outputs[] = {out, lse, dquery, want, got_out, got_lse, got_dquery, got, first};
+    outputs_free(outputs, 9);
+    subjects_clear(s);
+}
+
 // ---- Ref by differences ---------------------------------------------------------------------
 
 struct attention_loss {
@@ -220,6 +313,9 @@ static void case_attention_backward(struct subjects *s) {
             attention_backward_compare(s, head_sizes[i], mode % 2 == 1, mode / 2 == 1, mode == 1 ? 10 : 1);
         }
     }
+    attention_backward_shared(s, 16);
+    attention_backward_shared(s, 25);
+    attention_backward_shared(s, 130);
     attention_backward_causal(s, 5, 2);
     attention_backward_causal(s, 100, 97);
     attention_backward_causal(s, 150, 70);

@@ -63,7 +63,7 @@ static void bf16_linear(struct subjects *s, enum dtype dtype, bool transposed, i
     const size_t size = (size_t)n_in * (size_t)n_out;
     const struct matrix weight =
         transposed ? input_matrix(s, dtype, n_out, n_in, 1) : input_matrix(s, dtype, n_in, n_out, 1);
-    const struct linear linear = {weight, transposed, input_f32(s, (size_t)n_out, 1), ACTIVATION_NONE};
+    const struct linear linear = {weight, transposed, input_f32(s, (size_t)n_out, 1), ACTIVATION_NONE, 0};
     struct linear rounded_linear = linear;
     rounded_linear.weight = rounded_matrix(s, &weight);
     const float *residual = n % 2 == 0 ? input_f32(s, out, 1) : NULL;

@@ -27,7 +27,7 @@ static void linear_backward_fixture(struct subjects *s) {
     const float zeros[N_IN * N_OUT] = {0};
     const struct output outputs[] = {{N * N_IN, NULL, 2e-6}, {N_IN * N_OUT, zeros, 2e-6}, {N_OUT, zeros, 2e-6}};
     const struct linear_backward arguments = {
-        dout, data, NULL, {{weight, DTYPE_F32, N_IN, N_OUT}, false, NULL, ACTIVATION_NONE}, N};
+        dout, data, NULL, {{weight, DTYPE_F32, N_IN, N_OUT}, false, NULL, ACTIVATION_NONE, 0}, N};
     call_expect(s, "linear_backward against PyTorch", linear_backward_call, &arguments, outputs, want, 3);
     free(data);
 }
@@ -52,7 +52,7 @@ static void linear_backward_differences(struct subjects *s, bool transposed) {
     float *bias = input_f32(s, N_OUT, 1);
     const struct matrix matrix = {weight, DTYPE_F32, transposed ? N_OUT : N_IN, transposed ? N_IN : N_OUT};
     const struct linear_backward a = {
-        input_f32(s, N * N_OUT, 1), x, NULL, {matrix, transposed, bias, ACTIVATION_NONE}, N};
+        input_f32(s, N * N_OUT, 1), x, NULL, {matrix, transposed, bias, ACTIVATION_NONE, 0}, N};
     float dx[N * N_IN];
     float dweight[N_IN * N_OUT] = {0};
     float dbias[N_OUT] = {0};
@@ -71,7 +71,7 @@ static void linear_backward_shape(struct subjects *s, enum dtype dtype, bool tra
         transposed ? input_matrix(s, dtype, n_out, n_in, 1) : input_matrix(s, dtype, n_in, n_out, 1);
     // An activation that is not looked at.
     const struct linear_backward arguments = {
-        input_f32(s, out, 1), input_f32(s, in, 1), NULL, {weight, transposed, NULL, ACTIVATION_RELU}, n};
+        input_f32(s, out, 1), input_f32(s, in, 1), NULL, {weight, transposed, NULL, ACTIVATION_RELU, 0}, n};
     const struct output outputs[] = {{in, NULL, linear_bound(n_out)},
                                      {size, input_f32(s, size, 1), linear_bound(n)},
                                      {(size_t)n_out, input_f32(s, (size_t)n_out, 1), linear_bound(2 * n)}};
@@ -91,10 +91,64 @@ static void linear_backward_shape(struct subjects *s, enum dtype dtype, bool tra
     subjects_clear(s);
 }
 
+// The gradient of columns of a matrix: that of a matrix of their own, and nothing around it is touched.
+static void linear_backward_columns(struct subjects *s, enum dtype dtype, bool transposed, const int *range, int n) {
+    const int n_other = 130;
+    const struct linear linear = {
+        .weight = linear_range(s, dtype, n_other, range[0], range[1], range[2]),
+        .transposed = transposed,
+        .stride = range[0],
+    };
+    struct linear dense = linear;
+    dense.weight = linear_dense(s, &linear);
+    dense.stride = 0;
+    const int n_in = transposed ? range[2] : n_other;
+    const int n_out = transposed ? n_other : range[2];
+    const size_t in = (size_t)n * (size_t)n_in;
+    const size_t size = (size_t)n_other * (size_t)range[2];
+    const struct linear_backward a = {input_f32(s, (size_t)n * (size_t)n_out, 1), input_f32(s, in, 1), NULL, dense, n};
+    float *dx[2] = {output_new(in), output_new(in)};
+    float *dweight[2] = {output_new(size), output_new((size_t)n_other * (size_t)range[0])};
+    const float *around = input_f32(s, (size_t)n_other * (size_t)range[0], 1);
+    for (int i = 0; i < n_other; i++) {
+        memcpy(dweight[0] + i * range[2], around + i * range[0] + range[1], (size_t)range[2] * sizeof(float));
+    }
+    assert_true(s->ref->linear_backward(s->ref, dx[0], dweight[0], NULL, a.dout, a.x, &a.linear, n, NULL));
+    for (int i = 0; i <= s->n; i++) {
+        struct ops *ops = i < s->n ? s->list[i].ops[1] : s->ref;
+        const char *name = i < s->n ? s->list[i].name : "ref";
+        memcpy(dweight[1], around, (size_t)n_other * (size_t)range[0] * sizeof(float));
+        assert_true(ops->linear_backward(ops, dx[1], dweight[1] + range[1], NULL, a.dout, a.x, &linear, n, NULL));
+        output_check(dx[1], in);
+        output_check(dweight[1], (size_t)n_other * (size_t)range[0]);
+        check_close("linear_backward, columns: dx", name, dx[1], dx[0], in, linear_bound(n_out));
+        for (int row = 0; row < n_other; row++) {
+            const float *got = dweight[1] + row * range[0];
+            const float *before = around + row * range[0];
+            const int end = range[1] + range[2];
+            check_close("linear_backward, columns: dweight", name, got + range[1], dweight[0] + row * range[2],
+                        (size_t)range[2], linear_bound(n));
+            assert_memory_equal(got, before, (size_t)range[1] * sizeof *got);
+            assert_memory_equal(got + end, before + end, (size_t)(range[0] - end) * sizeof *got);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        output_free(dx[i]);
+        output_free(dweight[i]);
+    }
+    subjects_clear(s);
+}
+
 static void case_linear_backward(struct subjects *s) {
     static const int shapes[][3] = {{768, 96, 17}, {64, 1024, 9}, {48, 192, 64},  {33, 35, 3},
                                     {1, 1, 1},     {7, 450, 2},   {130, 18, 300}, {801, 403, 24}};
     linear_backward_fixture(s);
+    for (int i = 0; i < 24; i++) {
+        static const int rows[] = {1, 17, 300};
+        for (int j = 0; j < 3; j++) {
+            linear_backward_columns(s, (enum dtype)(i % 3), i / 3 % 2 == 1, linear_ranges[i / 6], rows[j]);
+        }
+    }
     for (int transposed = 0; transposed < 2; transposed++) {
         linear_backward_differences(s, transposed);
         for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {

@@ -5,6 +5,7 @@
 
 #include "formats/container.h"
 #include "infer_fixture.h"
+#include "model/block.h"
 #include "model/forward.h"
 #include "model/init.h"
 #include "model/pass.h"
@@ -77,6 +78,27 @@ static inline void student_fill(struct student *student, uint64_t seed) {
     }
 }
 
+// Which rows of a sequence are wanted: the tool's, of sequences() and of WANTED.
+enum wanted {
+    WANTED_EVERY,
+    WANTED_MOST,
+    WANTED_LAST,
+    WANTED_SCATTERED
+};
+
+static inline bool is_wanted(enum wanted wanted, int number, int t, int length) {
+    switch (wanted) {
+    case WANTED_MOST:
+        return (t + number) % 4 != 0;
+    case WANTED_LAST:
+        return t == length - 1;
+    case WANTED_SCATTERED:
+        return t % 6 == 2 || t % 6 == 3;
+    default:
+        return true;
+    }
+}
+
 // A batch with its targets and the weight of each loss.
 struct lesson {
     struct batch batch;
@@ -88,17 +110,18 @@ static inline int32_t lesson_id(int sequence, int t) {
     return (sequence * 31 + t * t * 7 + t * 3 + 5) % VOCABULARY;
 }
 
-// Adds sequence `number` of the tool's, `length` tokens of it. every: all rows are wanted, with scale `scale`.
-static inline void lesson_add(struct lesson *lesson, int number, int length, bool every, float scale) {
+// Adds sequence `number` of the tool's, `length` tokens of it. WANTED_EVERY: with scale `scale`.
+static inline void lesson_add(struct lesson *lesson, int number, int length, enum wanted wanted, float scale) {
     struct batch *batch = &lesson->batch;
     for (int t = 0; t < length; t++) {
         const int at = batch->n_tokens + t;
         lesson->ids[at] = lesson_id(number, t);
         lesson->positions[at] = t;
-        if (!every && (t + number) % 4 == 0) continue;
+        if (!is_wanted(wanted, number, t, length)) continue;
         lesson->rows[batch->n_rows] = at;
         lesson->targets[batch->n_rows] = lesson_id(number, t + 1);
-        lesson->scales[batch->n_rows++] = every ? scale : 0.05F + 0.01F * (float)((t + 2 * number) % 5);
+        lesson->scales[batch->n_rows++] =
+            wanted == WANTED_EVERY ? scale : 0.05F + 0.01F * (float)((t + 2 * number) % 5);
     }
     batch->n_tokens += length;
     lesson->starts[++batch->n_sequences] = batch->n_tokens;
@@ -111,9 +134,15 @@ static inline void lesson_add(struct lesson *lesson, int number, int length, boo
 static const int lesson_lengths[N_SEQUENCES] = {7, 1, 12, 16};
 
 // The tool's sequences(), packed.
-static inline void lesson_packed(struct lesson *lesson) {
+static inline void lesson_of(struct lesson *lesson, enum wanted wanted) {
     *lesson = (struct lesson){0};
-    for (int s = 0; s < N_SEQUENCES; s++) lesson_add(lesson, s, lesson_lengths[s], false, 0);
+    for (int s = 0; s < N_SEQUENCES; s++) lesson_add(lesson, s, lesson_lengths[s], wanted, 0);
+    // Few rows take the way of few rows.
+    assert_int_equal(batch_leaving(&lesson->batch), wanted == WANTED_MOST ? LEAVING_ALL : LEAVING_ROWS);
+}
+
+static inline void lesson_packed(struct lesson *lesson) {
+    lesson_of(lesson, WANTED_MOST);
 }
 
 static inline struct pass_options everything(void) {

@@ -91,6 +91,28 @@ static void gradients_of_every_parameter_are_those_of_pytorch(void **state) {
     on_all_levels(variants_at);
 }
 
+// Of the last layer little but keys and values is computed.
+static void few_rows_at(const char *isa) {
+    static const char *const names[] = {[WANTED_LAST] = "last", [WANTED_SCATTERED] = "scattered"};
+    const struct config config = variant_config(&variants[1]);
+    struct student student = student_new(&config, isa, 0);
+    student_fill(&student, 2);
+    for (enum wanted wanted = WANTED_LAST; wanted <= WANTED_SCATTERED; wanted++) {
+        struct lesson lesson;
+        lesson_of(&lesson, wanted);
+        struct pass_options options = everything();
+        compare_pass(&student, &options, &lesson, NULL, names[wanted]);
+        options.recompute = true;
+        compare_pass(&student, &options, &lesson, NULL, names[wanted]);
+    }
+    student_free(&student);
+}
+
+static void so_are_those_of_batches_with_few_wanted_rows(void **state) {
+    (void)state;
+    on_all_levels(few_rows_at);
+}
+
 static struct student book_student(const struct config *config, const char *isa) {
     struct student student = student_new(config, isa, 0);
     struct random random;
@@ -124,7 +146,7 @@ static struct pass_options dropping(void) {
 // Two sequences of the same length: as a tensor [2, 13] of PyTorch's.
 static void lesson_equal(struct lesson *lesson) {
     *lesson = (struct lesson){0};
-    for (int s = 0; s < 2; s++) lesson_add(lesson, s, 13, true, 1.0F / 26);
+    for (int s = 0; s < 2; s++) lesson_add(lesson, s, 13, WANTED_EVERY, 1.0F / 26);
 }
 
 static void dropout_at(const char *isa) {
@@ -186,19 +208,20 @@ static void assert_close(const struct student *student, const float *gradients) 
 
 static void recomputing_at(const char *isa) {
     const struct config config = variant_config(&variants[4]);
-    struct lesson lesson;
-    lesson_packed(&lesson);
     struct student student = filled_student(&config, isa, 0);
-    for (int with_dropout = 0; with_dropout < 2; with_dropout++) {
+    for (int i = 0; i < 6; i++) {
+        const bool with_dropout = i % 2 == 1;
+        struct lesson lesson;
+        lesson_of(&lesson, WANTED_MOST + (enum wanted)(i / 2));
         struct pass_options options = with_dropout ? dropping() : everything();
         float *kept = NULL;
-        for (int i = 0; i < 2; i++, options.recompute = true) {
+        for (int again = 0; again < 2; again++, options.recompute = true) {
             struct random random;
             random_init(&random, 5);
             struct pass *pass = student_pass(&student, &options);
             forget(&student);
             study(&student, pass, &lesson, NULL, with_dropout ? &random : NULL, NULL);
-            if (i == 0) kept = remember(&student);
+            if (again == 0) kept = remember(&student);
             assert_same_bits(&student, kept);
             pass_free(pass);
         }
@@ -242,18 +265,21 @@ static void packed_at(const char *isa) {
     struct student student = filled_student(&config, isa, 0);
     const struct pass_options options = everything();
     struct pass *pass = student_pass(&student, &options);
-    struct lesson lesson;
-    for (int s = 0; s < N_SEQUENCES; s++) {
-        lesson = (struct lesson){0};
-        lesson_add(&lesson, s, lesson_lengths[s], false, 0);
-        study(&student, pass, &lesson, NULL, NULL, NULL); // accumulates
+    for (enum wanted wanted = WANTED_MOST; wanted <= WANTED_SCATTERED; wanted++) {
+        struct lesson lesson;
+        forget(&student);
+        for (int s = 0; s < N_SEQUENCES; s++) {
+            lesson = (struct lesson){0};
+            lesson_add(&lesson, s, lesson_lengths[s], wanted, 0);
+            study(&student, pass, &lesson, NULL, NULL, NULL); // accumulates
+        }
+        float *apart = remember(&student);
+        forget(&student);
+        lesson_of(&lesson, wanted);
+        study(&student, pass, &lesson, NULL, NULL, NULL);
+        assert_close(&student, apart);
+        free(apart);
     }
-    float *apart = remember(&student);
-    forget(&student);
-    lesson_packed(&lesson);
-    study(&student, pass, &lesson, NULL, NULL, NULL);
-    assert_close(&student, apart);
-    free(apart);
     pass_free(pass);
     student_free(&student);
 }
@@ -272,7 +298,7 @@ static void unwanted_rows_are_rows_without_weight(void **state) {
     const struct pass_options options = everything();
     struct pass *pass = student_pass(&student, &options);
     struct lesson lesson = {0};
-    for (int s = 0; s < 2; s++) lesson_add(&lesson, s, 13, true, 0);
+    for (int s = 0; s < 2; s++) lesson_add(&lesson, s, 13, WANTED_EVERY, 0);
     lesson.scales[4] = lesson.scales[17] = 0.5F;
     study(&student, pass, &lesson, NULL, NULL, NULL);
     float *weighed = remember(&student);
@@ -335,19 +361,22 @@ static void frozen_at(const char *isa) {
     struct student student = filled_student(&config, isa, 0);
     const struct pass_options options = everything();
     struct pass *pass = student_pass(&student, &options);
-    struct lesson lesson;
-    lesson_packed(&lesson);
-    study(&student, pass, &lesson, NULL, NULL, NULL);
-    float *all = remember(&student);
-    for (int first = 0; first <= config.n_layer; first++) {
-        for (int choice = 0; choice < 4; choice++) {
-            const struct trainable trainable = {
-                .first_layer = first, .final_norm = (choice & 1) == 0, .head = (choice & 2) == 0};
-            compare_frozen(&student, &lesson, &trainable, false, all);
-            compare_frozen(&student, &lesson, &trainable, true, all);
+    for (enum wanted wanted = WANTED_MOST; wanted <= WANTED_SCATTERED; wanted++) {
+        struct lesson lesson;
+        lesson_of(&lesson, wanted);
+        forget(&student);
+        study(&student, pass, &lesson, NULL, NULL, NULL);
+        float *all = remember(&student);
+        for (int first = 0; first <= config.n_layer; first++) {
+            for (int choice = 0; choice < 4; choice++) {
+                const struct trainable trainable = {
+                    .first_layer = first, .final_norm = (choice & 1) == 0, .head = (choice & 2) == 0};
+                compare_frozen(&student, &lesson, &trainable, false, all);
+                compare_frozen(&student, &lesson, &trainable, true, all);
+            }
         }
+        free(all);
     }
-    free(all);
     pass_free(pass);
     student_free(&student);
 }
@@ -357,10 +386,10 @@ static void frozen_layers_change_no_gradient(void **state) {
     on_all_levels(frozen_at);
 }
 
-static void threads_at(const char *isa) {
+static void threads_with(const char *isa, enum wanted wanted) {
     const struct config config = base_config();
     struct lesson lesson;
-    lesson_packed(&lesson);
+    lesson_of(&lesson, wanted);
     float *one = NULL;
     for (int n_threads = 1; n_threads <= 4; n_threads++) {
         struct student student = filled_student(&config, isa, n_threads);
@@ -378,6 +407,11 @@ static void threads_at(const char *isa) {
         student_free(&student);
     }
     free(one);
+}
+
+static void threads_at(const char *isa) {
+    threads_with(isa, WANTED_MOST);
+    threads_with(isa, WANTED_SCATTERED);
 }
 
 static void thread_counts_agree(void **state) {
@@ -538,6 +572,7 @@ static void memory_is_what_was_promised(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_every_parameter_are_those_of_pytorch),
+        cmocka_unit_test(so_are_those_of_batches_with_few_wanted_rows),
         cmocka_unit_test(so_are_those_of_the_books_model),
         cmocka_unit_test(dropout_drops_what_pytorch_drops),
         cmocka_unit_test(recomputing_gives_the_same_bits),

@@ -114,41 +114,49 @@ static void zero_rows(float *rows, int64_t stride, int n, int n_columns) {
     for (int r = 0; r < n; r++) memset(rows + r * stride, 0, (size_t)n_columns * sizeof *rows);
 }
 
-static void attend_backward(const struct attention *attention, const struct attention_sequence *sequence,
-                            const struct attention_gradient *gradient, int head) {
+// The queries of one entry, block after block; what they add to dkey and dvalue gathers there.
+static void backward_queries(struct backward *b, const struct attention_sequence *sequence,
+                             const struct attention_gradient *gradient, int head) {
+    const struct attention *attention = b->attention;
     const int n_query = sequence->n_query;
     const int n_key = sequence->n_key;
     const int64_t column = (int64_t)head * attention->head_size;
+    b->keep_stride = n_key;
+    for (int first = 0; first < n_query; first += ATTEND_QUERIES) {
+        b->n = n_query - first < ATTEND_QUERIES ? n_query - first : ATTEND_QUERIES;
+        b->position = n_key - n_query + first;
+        b->query = sequence->query + first * attention->query_stride + column;
+        b->dquery = gradient->dquery + first * attention->query_stride + column;
+        b->dout = gradient->dout + first * attention->out_stride + column;
+        const int64_t row = (int64_t)head * n_query + first;
+        b->keep = sequence->keep != NULL ? sequence->keep + row * n_key : NULL;
+        const float *out = sequence->out + first * attention->out_stride + column;
+        for (int i = 0; i < ATTEND_QUERIES; i++) {
+            b->lse[i] = i < b->n ? sequence->lse[row + i] : 0;
+            const int64_t at = i * attention->out_stride;
+            b->delta[i] = i < b->n ? dot_row(b->dout + at, out + at, attention->head_size) : 0;
+        }
+        zero_rows(b->dquery, attention->query_stride, b->n, attention->head_size);
+        const int n_seen = b->position + b->n;
+        for (int key = 0; key < n_seen; key += ATTEND_KEYS) {
+            backward_block(b, key, n_seen - key < ATTEND_KEYS ? n_seen - key : ATTEND_KEYS);
+        }
+    }
+}
+
+static void attend_backward(const struct attention *attention, const struct attention_sequence *sequences,
+                            const struct attention_gradient *gradients, int n, int head) {
     const int64_t at_key = head * attention->head_stride;
     struct backward b;
     b.attention = attention;
-    b.key = sequence->key + at_key;
-    b.value = sequence->value + at_key;
-    b.dkey = gradient->dkey + at_key;
-    b.dvalue = gradient->dvalue + at_key;
-    b.keep_stride = n_key;
+    b.key = sequences->key + at_key;
+    b.value = sequences->value + at_key;
+    b.dkey = gradients->dkey + at_key;
+    b.dvalue = gradients->dvalue + at_key;
     memset(b.kept, 0, sizeof b.kept); // the lanes behind the last query are read as well
+    int n_key = 0;
+    for (int i = 0; i < n; i++) n_key = sequences[i].n_key > n_key ? sequences[i].n_key : n_key;
     zero_rows(b.dkey, attention->row_stride, n_key, attention->head_size);
     zero_rows(b.dvalue, attention->row_stride, n_key, attention->head_size);
-
-    for (int first = 0; first < n_query; first += ATTEND_QUERIES) {
-        b.n = n_query - first < ATTEND_QUERIES ? n_query - first : ATTEND_QUERIES;
-        b.position = n_key - n_query + first;
-        b.query = sequence->query + first * attention->query_stride + column;
-        b.dquery = gradient->dquery + first * attention->query_stride + column;
-        b.dout = gradient->dout + first * attention->out_stride + column;
-        const int64_t row = (int64_t)head * n_query + first;
-        b.keep = sequence->keep != NULL ? sequence->keep + row * n_key : NULL;
-        const float *out = sequence->out + first * attention->out_stride + column;
-        for (int i = 0; i < ATTEND_QUERIES; i++) {
-            b.lse[i] = i < b.n ? sequence->lse[row + i] : 0;
-            const int64_t at = i * attention->out_stride;
-            b.delta[i] = i < b.n ? dot_row(b.dout + at, out + at, attention->head_size) : 0;
-        }
-        zero_rows(b.dquery, attention->query_stride, b.n, attention->head_size);
-        const int n_seen = b.position + b.n;
-        for (int key = 0; key < n_seen; key += ATTEND_KEYS) {
-            backward_block(&b, key, n_seen - key < ATTEND_KEYS ? n_seen - key : ATTEND_KEYS);
-        }
-    }
+    for (int i = 0; i < n; i++) backward_queries(&b, &sequences[i], &gradients[i], head);
 }

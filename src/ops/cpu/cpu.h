@@ -31,8 +31,8 @@ void cpu_layer_norm(struct ops *ops, float *out, const float *x, const float *we
                     int n, int n_embd);
 bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual, int n,
                 struct llm_error *err);
-void cpu_store_kv(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                  int n_head, int head_size);
+void cpu_store_kv(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n, int position,
+                  int n_ctx, int n_head, int head_size);
 void cpu_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                    int n_sequences);
 void cpu_attention_backward(struct ops *ops, const struct attention *attention,

@@ -64,9 +64,9 @@ struct kernels {
     void (*attend)(const struct attention *attention, const struct attention_sequence *sequence, int head, int first,
                    int n);
 
-    // The gradients of one head of one sequence.
-    void (*attend_backward)(const struct attention *attention, const struct attention_sequence *sequence,
-                            const struct attention_gradient *gradient, int head);
+    // The gradients of one head of n entries that share their keys.
+    void (*attend_backward)(const struct attention *attention, const struct attention_sequence *sequences,
+                            const struct attention_gradient *gradients, int n, int head);
 
     // Takes n more logits into a running log-sum-exp: the largest so far, and the sum of exp(logit - largest).
     // A row starts with largest = -INFINITY, sum = 0.

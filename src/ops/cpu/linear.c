@@ -152,7 +152,7 @@ bool cpu_linear(struct ops *ops, float *out, const float *x, const struct linear
         .weight = weight->data,
         .dtype = weight->dtype,
         .transposed = linear->transposed,
-        .weight_stride = weight->cols,
+        .weight_stride = linear_stride(linear),
         .bias = linear->bias,
         .residual = residual,
         .activation = linear->activation,

@@ -10,6 +10,7 @@ struct weight_job {
     const struct kernels *kernels;
     const float *left, *right; // dweight += left^T right; one of them is dout
     float *dweight, *dbias;    // either may be NULL
+    int64_t stride;            // of dweight
     bool transposed;           // dout is on the left
     int n;
     struct gemm_grid grid;
@@ -37,15 +38,16 @@ static enum gemm_status weight_tile(const void *memory, int number, const struct
         .b = right,
         .b_stride = job->grid.n,
         .add = true,
-        .c = job->dweight + (int64_t)tile.row * job->grid.n + tile.column,
-        .c_stride = job->grid.n,
+        .c = job->dweight + tile.row * job->stride + tile.column,
+        .c_stride = job->stride,
     };
     return gemm_run(thread, &gemm);
 }
 
 static bool input_gradient(struct ops *ops, float *dx, const float *dout, const struct linear *linear, int n,
                            struct llm_error *err) {
-    const struct linear other_way = {.weight = linear->weight, .transposed = !linear->transposed};
+    const struct linear other_way = {
+        .weight = linear->weight, .transposed = !linear->transposed, .stride = linear->stride};
     return cpu_linear(ops, dx, dout, &other_way, NULL, n, err);
 }
 
@@ -63,6 +65,7 @@ bool cpu_linear_backward(struct ops *ops, float *dx, float *dweight, float *dbia
         .right = linear->transposed ? x : dout,
         .dweight = dweight,
         .dbias = dbias,
+        .stride = linear_stride(linear),
         .transposed = linear->transposed,
         .n = n,
         .grid = gemm_grid_make(ops, &whole),

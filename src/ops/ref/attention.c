@@ -16,18 +16,18 @@
 
 #include "ops/ref/ref.h"
 
-// The fused row is [q, k, v], each n_embd wide with head h at h * head_size.
-void ref_store_kv(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                  int n_head, int head_size) {
+// A row is [k, v], each n_embd wide with head h at h * head_size.
+void ref_store_kv(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n, int position,
+                  int n_ctx, int n_head, int head_size) {
     (void)ops;
     const size_t n_embd = (size_t)n_head * (size_t)head_size;
     for (int i = 0; i < n; i++) {
         for (int h = 0; h < n_head; h++) {
-            const float *from = qkv + (size_t)i * 3 * n_embd + (size_t)h * (size_t)head_size;
+            const float *from = kv + i * row_stride + (size_t)h * (size_t)head_size;
             const size_t to = ((size_t)h * (size_t)n_ctx + (size_t)(position + i)) * (size_t)head_size;
             for (int d = 0; d < head_size; d++) {
-                key[to + (size_t)d] = from[n_embd + (size_t)d];
-                value[to + (size_t)d] = from[2 * n_embd + (size_t)d];
+                key[to + (size_t)d] = from[(size_t)d];
+                value[to + (size_t)d] = from[n_embd + (size_t)d];
             }
         }
     }
@@ -139,7 +139,7 @@ static void query_backward(const struct head *head, float *dquery, int i) {
     }
 }
 
-// Key and value t: the sums run over the queries that see them.
+// Key and value t: adds the sums over the queries that see them.
 static void key_backward(const struct head *head, float *dkey, float *dvalue, int t) {
     const struct attention *attention = head->attention;
     for (int first = 0; first < attention->head_size; first += TILE) {
@@ -157,8 +157,24 @@ static void key_backward(const struct head *head, float *dkey, float *dvalue, in
             }
         }
         for (int d = 0; d < width; d++) {
-            dkey[first + d] = (float)key_sum[d];
-            dvalue[first + d] = (float)value_sum[d];
+            dkey[first + d] += (float)key_sum[d];
+            dvalue[first + d] += (float)value_sum[d];
+        }
+    }
+}
+
+// Zeroes the gradients of the keys that entry s and those after it share, unless those before it did.
+static void zero_keys(const struct attention *attention, const struct attention_sequence *sequences,
+                      const struct attention_gradient *gradients, int n_sequences, int s) {
+    if (s > 0 && gradients[s - 1].dkey == gradients[s].dkey) return;
+    int n_key = 0;
+    for (int i = s; i < n_sequences && gradients[i].dkey == gradients[s].dkey; i++) {
+        if (sequences[i].n_key > n_key) n_key = sequences[i].n_key;
+    }
+    for (int h = 0; h < attention->n_head; h++) {
+        for (int t = 0; t < n_key; t++) {
+            const int64_t at = h * attention->head_stride + t * attention->row_stride;
+            for (int d = 0; d < attention->head_size; d++) gradients[s].dkey[at + d] = gradients[s].dvalue[at + d] = 0;
         }
     }
 }
@@ -170,6 +186,7 @@ void ref_attention_backward(struct ops *ops, const struct attention *attention,
     for (int s = 0; s < n_sequences; s++) {
         const struct attention_sequence *sequence = &sequences[s];
         const struct attention_gradient *gradient = &gradients[s];
+        zero_keys(attention, sequences, gradients, n_sequences, s);
         for (int h = 0; h < attention->n_head; h++) {
             const int64_t column = (int64_t)h * attention->head_size;
             const int64_t start = h * attention->head_stride;

@@ -8,7 +8,8 @@ void ref_embed(struct ops *ops, float *out, const struct matrix *wte, const stru
     const int n_embd = wte->cols;
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < n_embd; j++) {
-            out[(size_t)i * (size_t)n_embd + (size_t)j] = matrix_at(wte, ids[i], j) + matrix_at(wpe, positions[i], j);
+            const float token = matrix_at(wte, ids[i], j);
+            out[(size_t)i * (size_t)n_embd + (size_t)j] = wpe != NULL ? token + matrix_at(wpe, positions[i], j) : token;
         }
     }
 }

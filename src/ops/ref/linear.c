@@ -8,15 +8,23 @@ enum {
     TILE = 16
 };
 
+// Where element [row, col] of W is, in whichever layout it lies.
+static size_t weight_at(const struct linear *linear, int row, int col) {
+    const int64_t stride = linear_stride(linear);
+    return (size_t)(linear->transposed ? col * stride + row : row * stride + col);
+}
+
+static float weight_value(const struct linear *linear, int row, int col) {
+    return matrix_value(&linear->weight, weight_at(linear, row, col));
+}
+
 // sum[c] = x . column (first + c) of W
 static void linear_tile(double sum[TILE], const float *x, const struct linear *linear, int n_in, int first,
                         int n_columns) {
     for (int c = 0; c < n_columns; c++) sum[c] = 0;
     for (int k = 0; k < n_in; k++) {
         for (int c = 0; c < n_columns; c++) {
-            const struct matrix *weight = &linear->weight;
-            const float w = linear->transposed ? matrix_at(weight, first + c, k) : matrix_at(weight, k, first + c);
-            sum[c] += (double)x[k] * w;
+            sum[c] += (double)x[k] * weight_value(linear, k, first + c);
         }
     }
 }
@@ -42,17 +50,11 @@ bool ref_linear(struct ops *ops, float *out, const float *x, const struct linear
     return true;
 }
 
-// Element [row, col] of W, in whichever layout it lies.
-static size_t weight_at(const struct linear *linear, int n_in, int n_out, int row, int col) {
-    return linear->transposed ? (size_t)col * (size_t)n_in + (size_t)row : (size_t)row * (size_t)n_out + (size_t)col;
-}
-
 static void x_backward(float *dx, const float *dout, const struct linear *linear, int n_in, int n_out) {
     for (int k = 0; k < n_in; k++) {
         double sum = 0;
         for (int o = 0; o < n_out; o++) {
-            const struct matrix *weight = &linear->weight;
-            sum += (double)dout[o] * (linear->transposed ? matrix_at(weight, o, k) : matrix_at(weight, k, o));
+            sum += (double)dout[o] * weight_value(linear, k, o);
         }
         dx[k] = (float)sum;
     }
@@ -70,7 +72,7 @@ static void weight_backward(float *dweight, const struct linear *linear, const f
             for (int c = 0; c < n_columns; c++) sum[c] += factor * row[c];
         }
         for (int c = 0; c < n_columns; c++) {
-            const size_t at = x != NULL ? weight_at(linear, n_in, n_out, k, first + c) : (size_t)(first + c);
+            const size_t at = x != NULL ? weight_at(linear, k, first + c) : (size_t)(first + c);
             dweight[at] = (float)(dweight[at] + sum[c]);
         }
     }

@@ -16,8 +16,8 @@ void ref_layer_norm(struct ops *ops, float *out, const float *x, const float *we
                     int n, int n_embd);
 bool ref_linear(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual, int n,
                 struct llm_error *err);
-void ref_store_kv(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                  int n_head, int head_size);
+void ref_store_kv(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n, int position,
+                  int n_ctx, int n_head, int head_size);
 void ref_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                    int n_sequences);
 bool ref_head_loss(struct ops *ops, float *loss, const float *x, const struct matrix *weight, const int32_t *targets,
@@ -61,9 +61,8 @@ struct adamw_factors adamw_factors(const struct adamw *settings);
 double ref_activation(enum activation activation, double x);
 double ref_activation_derivative(enum activation activation, double x);
 
-// Element [row, col] of a weight matrix, widened.
-static inline float matrix_at(const struct matrix *matrix, int row, int col) {
-    const size_t i = (size_t)row * (size_t)matrix->cols + (size_t)col;
+// Number i of a matrix, widened.
+static inline float matrix_value(const struct matrix *matrix, size_t i) {
     switch (matrix->dtype) {
     case DTYPE_F16:
         return f16_to_f32(((const uint16_t *)matrix->data)[i]);
@@ -72,6 +71,11 @@ static inline float matrix_at(const struct matrix *matrix, int row, int col) {
     default:
         return ((const float *)matrix->data)[i];
     }
+}
+
+// Element [row, col] of a weight matrix, widened.
+static inline float matrix_at(const struct matrix *matrix, int row, int col) {
+    return matrix_value(matrix, (size_t)row * (size_t)matrix->cols + (size_t)col);
 }
 
 #endif
