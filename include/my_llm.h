@@ -378,7 +378,8 @@ enum llm_train_event_kind {
     LLM_TRAIN_PLAN,       // before the first step: `plan`
     LLM_TRAIN_STEP,       // a step is done
     LLM_TRAIN_EVALUATION, // train_loss and val_loss are new; step -1: before the first step
-    LLM_TRAIN_EPOCH,      // an epoch is done: `text` is a sample of what the model writes
+    LLM_TRAIN_BEGIN,      // before the first evaluation: `text` is what a task measured of the untrained model
+    LLM_TRAIN_EPOCH,      // an epoch is done: `text` is a sample of what the model writes, or what a task measured
     LLM_TRAIN_CHECKPOINT, // one was written
 };
 
@@ -396,7 +397,7 @@ struct llm_train_event {
     double tokens_per_second; // lately
     double seconds;           // spent so far, over all sittings
     double seconds_left;      // expected
-    const char *text;         // [text_size] LLM_TRAIN_EPOCH: the prompt and what follows; NULL: no vocabulary
+    const char *text;         // [text_size] of LLM_TRAIN_BEGIN and LLM_TRAIN_EPOCH; NULL: nothing
     size_t text_size;
 };
 
@@ -425,6 +426,7 @@ struct llm_train_options {
     uint64_t seed;          // of weights, order and dropout (123)
     int64_t eval_freq;      // steps between evaluations; 0: only at the end (100)
     int eval_iter;          // batches an evaluation takes from each side; 0: all (5)
+    int64_t patience;       // end when the validation loss was not better in so many evaluations; 0: never (0)
     int64_t save_every;     // steps between checkpoints; 0: none (1000)
     bool keep_best;         // keep the model with the best validation loss as DIR/best (false)
     int compute;            // enum llm_compute (F32)
@@ -505,6 +507,88 @@ struct llm_train_measurement {
 LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train_measurement *measurements,
                                int n_measurements, int compute, int repetitions, const struct llm_callbacks *callbacks,
                                struct llm_error *err);
+
+// ---- Classification -------------------------------------------------------------------------
+
+enum llm_pooling {
+    LLM_POOL_LAST_TOKEN,    // a text is read at its own last token; nothing is padded
+    LLM_POOL_LAST_POSITION, // texts are padded with <|endoftext|> to the longest one to learn from, and read there: the book
+};
+
+enum {
+    LLM_LAYERS_ALL = -1, // everything is trained, the embeddings too
+    LLM_LAYERS_HEAD = 0, // nothing but the new head
+};
+
+// Which file has which texts.
+struct llm_classify_data {
+    const char *path;         // .csv, .tsv, .json, .jsonl, or a data set that llm_download() knows ("sms-spam")
+    const char *text_column;  // a name, or a number from 1; NULL: found (NULL)
+    const char *label_column; // likewise (NULL)
+};
+
+struct llm_classify_options {
+    struct llm_train_options train; // 5 epochs, lr 5e-5 constant, eval_freq 50, not clipped
+    struct llm_classify_data data;  // ("sms-spam")
+    const char *model;              // to begin with, as in llm_engine_open (NULL)
+    int pooling;                    // enum llm_pooling (last token)
+    int max_length;                 // tokens of a text at most, the rest is cut; 0: the model's context (0)
+    bool balance;                   // take as many texts of each label as the rarest has (false)
+    bool class_weights;             // weigh losses so that all labels count the same (false)
+    bool split_by_label;            // each part gets its share of each label (true)
+    double train_share;             // of the texts, to learn from (0.7)
+    double validation_share;        // to validate; the rest is for the test (0.1)
+    int train_layers;               // blocks trained, from the last one on, with the final norm and the head;
+                                    // LLM_LAYERS_ALL, LLM_LAYERS_HEAD (1)
+    int64_t cache_memory;           // bytes for what frozen layers give, computed once; negative: half of what is
+                                    // free; 0: nothing is kept (-1)
+};
+
+LLM_API void llm_classify_options_init(struct llm_classify_options *options);
+
+// The settings of "book" (chapter 6): padded, last position, balanced, split at random.
+LLM_API bool llm_classify_options_preset(struct llm_classify_options *options, const char *preset,
+                                         struct llm_error *err);
+
+struct llm_classify_result {
+    struct llm_train_result train;
+    bool loaded; // DIR held the finished classifier of the same data and settings already
+    // Fractions for train, validation, test; NaN where there are no texts, and when the run is not finished.
+    double initial_accuracy[3]; // of the first 10 batches
+    double final_accuracy[3];
+};
+
+// Trains a classifier on labelled texts and writes directory `out`: model/ in Hugging Face layout,
+// review_classifier.pth, train.csv, validation.csv, test.csv, log.csv, run.json, report.md, plots/, and while it lasts
+// checkpoint. A finished run of the same data and settings is not done again. `options` and `result` may be NULL.
+LLM_API bool llm_classify_train(const char *out, const struct llm_classify_options *options,
+                                struct llm_classify_result *result, struct llm_error *err);
+
+// The likeliest label of each text: labels [n] gets its number; probabilities [n, n_labels], unless NULL, what the
+// model gives each label. llm_engine_info() tells how many labels a classifier has, and their names.
+LLM_API bool llm_classify(struct llm_engine *engine, const char *const *texts, const size_t *sizes, size_t n,
+                          int32_t *labels, float *probabilities, struct llm_error *err);
+
+struct llm_label_measures {
+    const char *name;
+    double precision, recall, f1;
+    int64_t n_true, n_predicted, n_right; // texts
+};
+
+struct llm_classify_measures {
+    int64_t n_texts, n_right;
+    double accuracy;
+    double precision, recall, f1; // means over the labels
+    int n_labels;
+    struct llm_label_measures *labels; // [n_labels]
+    int64_t *confusion;                // [n_labels (true), n_labels (predicted)]
+    char *text;                        // all this and the worst mistakes, in Markdown
+};
+
+// Classifies the texts of a file whose labels are known. Names are the engine's. Release the measures afterwards.
+LLM_API bool llm_classify_evaluate(struct llm_engine *engine, const struct llm_classify_data *data,
+                                   struct llm_classify_measures *measures, struct llm_error *err);
+LLM_API void llm_classify_measures_release(struct llm_classify_measures *measures);
 
 // ---- Scoring answers ------------------------------------------------------------------------
 

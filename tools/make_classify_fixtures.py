@@ -2,12 +2,15 @@
 """Writes tests/fixtures/classify/: how pandas reads and writes, balances and splits, and how scikit-learn measures.
 
     python tools/make_classify_fixtures.py SMSSpamCollection
+    python tools/make_classify_fixtures.py SMSSpamCollection recipe
 
-Made with pandas 3.1.1, numpy 2.0.2, scikit-learn 1.9.1; the data is the SMS Spam Collection.
+Made with pandas 3.1.1, numpy 2.0.2, scikit-learn 1.9.1; the data is the SMS Spam Collection. The recipe: the book's own
+code (llms-from-scratch 1.0.19 on PyPI) in torch 2.15 on the CPU.
 
 csv.json      texts and the records that pandas' C parser finds in them (null: it refuses)
 sms.json      the 5,572 rows of the collection, the balanced set, its split, and the three files, as FNV-1a hashes
 metrics.json  true and predicted labels, and what scikit-learn says of them
+recipe.json   every number of the book's chapter 6, whole, begun from models/bundled: losses and accuracies
 """
 
 import io
@@ -158,7 +161,104 @@ def metrics():
     return cases
 
 
+# ---- The book's recipe --------------------------------------------------------------------------
+
+BUNDLED = os.path.join(HERE, "..", "..", "..", "models", "bundled")
+
+
+class Tokenizer:
+    """The bundled vocabulary with the method of tiktoken that the book calls."""
+
+    def __init__(self):
+        from tokenizers import Tokenizer as Bpe, models, pre_tokenizers
+
+        self.bpe = Bpe(models.BPE.from_file(os.path.join(BUNDLED, "vocab.json"), os.path.join(BUNDLED, "merges.txt")))
+        self.bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+    def encode(self, text):
+        return self.bpe.encode(text).ids
+
+
+def bundled_model():
+    """The book's GPTModel with the bundled weights, put there by the book's own function."""
+    from llms_from_scratch.ch04 import GPTModel
+    from llms_from_scratch.ch05 import load_weights_into_gpt
+    from safetensors.numpy import load_file
+
+    with open(os.path.join(BUNDLED, "config.json")) as file:
+        config = json.load(file)
+    model = GPTModel({"vocab_size": config["vocab_size"], "context_length": config["n_positions"],
+                      "emb_dim": config["n_embd"], "n_heads": config["n_head"], "n_layers": config["n_layer"],
+                      "drop_rate": 0.0, "qkv_bias": True})
+    tensors = {name.removeprefix("transformer."): value.astype("float32")
+               for name, value in load_file(os.path.join(BUNDLED, "model.safetensors")).items()}
+
+    def pair(name, first="w", second="b"):
+        return {first: tensors[name + ".weight"], second: tensors[name + ".bias"]}
+
+    params = {"wte": tensors["wte.weight"], "wpe": tensors["wpe.weight"], "g": tensors["ln_f.weight"],
+              "b": tensors["ln_f.bias"], "blocks": []}
+    for i in range(config["n_layer"]):
+        at = f"h.{i}."
+        params["blocks"].append({
+            "attn": {"c_attn": pair(at + "attn.c_attn"), "c_proj": pair(at + "attn.c_proj")},
+            "mlp": {"c_fc": pair(at + "mlp.c_fc"), "c_proj": pair(at + "mlp.c_proj")},
+            "ln_1": pair(at + "ln_1", "g", "b"), "ln_2": pair(at + "ln_2", "g", "b"),
+        })
+    load_weights_into_gpt(model, params)
+    return model, config
+
+
+def recipe(path):
+    """Chapter 6 from data to accuracies, its functions unchanged; losses are heard where they are computed."""
+    import tempfile
+
+    import torch
+    from llms_from_scratch import ch06
+    from torch.utils.data import DataLoader
+
+    tokenizer, device = Tokenizer(), torch.device("cpu")
+    model, config = bundled_model()
+    pad = config["eos_token_id"]
+    frame = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"])
+    balanced = ch06.create_balanced_dataset(frame)
+    balanced["Label"] = balanced["Label"].map({"ham": 0, "spam": 1})
+    loaders = []
+    torch.manual_seed(123)
+    with tempfile.TemporaryDirectory() as folder:
+        length = None
+        for i, part in enumerate(ch06.random_split(balanced, 0.7, 0.1)):
+            name = os.path.join(folder, f"{i}.csv")
+            part.to_csv(name, index=None)
+            data = ch06.SpamDataset(name, tokenizer, max_length=length, pad_token_id=pad)
+            length = data.max_length
+            loaders.append(DataLoader(data, batch_size=8, shuffle=i == 0, drop_last=i == 0))
+    for param in model.parameters():
+        param.requires_grad = False
+    torch.manual_seed(123)
+    model.out_head = torch.nn.Linear(config["n_embd"], 2)
+    for part in (model.trf_blocks[-1], model.final_norm):
+        for param in part.parameters():
+            param.requires_grad = True
+
+    torch.manual_seed(123)
+    initial = [ch06.calc_accuracy_loader(loader, model, device, num_batches=10) for loader in loaders]
+    with torch.no_grad():
+        untrained = [ch06.calc_loss_loader(loader, model, device, num_batches=5) for loader in loaders[:2]]
+    torch.manual_seed(123)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
+        model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)
+    final = [ch06.calc_accuracy_loader(loader, model, device) for loader in loaders]
+    return {"padded_length": length, "examples": examples, "initial_accuracy": initial, "initial_loss": untrained,
+            "train_losses": train_losses, "val_losses": val_losses, "train_accuracies": train_accuracies,
+            "val_accuracies": val_accuracies, "final_accuracy": final}
+
+
 def main():
+    if sys.argv[2:] == ["recipe"]:
+        write("recipe.json", recipe(sys.argv[1]))
+        return
     write("csv.json", csv_cases())
     write("sms.json", {**sms(sys.argv[1]), "orders": orders()})
     write("metrics.json", metrics())

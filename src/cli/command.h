@@ -88,6 +88,9 @@ bool command_read_input(const char *path, char **bytes, size_t *size, struct llm
 extern const struct command command_generate;
 extern const struct command command_eval;
 extern const struct command command_pretrain;
+extern const struct command command_classify_train;
+extern const struct command command_classify_eval;
+extern const struct command command_classify_predict;
 extern const struct command command_instruct_score;
 extern const struct command command_tokenize;
 extern const struct command command_info;

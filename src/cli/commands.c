@@ -7,6 +7,9 @@ const struct command *const commands[] = {
     &command_generate,
     &command_eval,
     &command_pretrain,
+    &command_classify_train,
+    &command_classify_eval,
+    &command_classify_predict,
     &command_instruct_score,
     &command_tokenize,
     &command_info,
@@ -20,6 +23,7 @@ const struct command *const commands[] = {
 const int n_commands = sizeof commands / sizeof commands[0];
 
 const struct command_group command_groups[] = {
+    {"classify", "train a classifier on labelled texts, and use it"},
     {"instruct", "work with instructions and their answers"},
 };
 

@@ -41,6 +41,8 @@ extern const char *const train_computes[];
     {"seed", 0, OPTION_UINT64, F(seed), "N", "of weights, order and dropout, as torch.manual_seed", 0, 0, NULL},       \
     {"eval-freq", 0, OPTION_INT64, F(eval_freq), "N", "steps between evaluations; 0: only at the end", 0, 1e15, NULL}, \
     {"eval-iter", 0, OPTION_INT, F(eval_iter), "N", "batches an evaluation takes of each side; 0: all", 0, 1e9, NULL}, \
+    {"patience", 0, OPTION_INT64, F(patience), "N",                                                                    \
+     "end when the validation loss was not better in so many evaluations; 0: go on", 0, 1e9, NULL},                    \
     {"save-every", 0, OPTION_INT64, F(save_every), "N", "steps between checkpoints; 0: only when stopped", 0, 1e15,    \
      NULL},                                                                                                            \
     {"keep-best", 0, OPTION_FLAG, F(keep_best), NULL, "keep the model of the best validation loss too, in DIR/best",   \

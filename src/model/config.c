@@ -138,6 +138,16 @@ static bool get_id(const json_t *object, const char *key, int64_t otherwise, int
     return true;
 }
 
+// The length that a classifier's texts are padded to, if they are.
+static bool get_padded(const json_t *object, struct config *config, struct llm_error *err) {
+    int64_t length = 0;
+    if (!json_get_int(object, "padded_length", 0, config->n_ctx, &length, err)) return false;
+    config->n_padded = (int)length;
+    return length == 0 || config->eos >= 0 ||
+           error_set(err, LLM_ERROR_FORMAT, "padded_length is %d, but there is no eos_token_id to pad with",
+                     config->n_padded);
+}
+
 static bool config_from_object(struct config *config, const json_t *object, struct llm_error *err) {
     *config = (struct config){.n_layer = 12,
                               .n_head = 12,
@@ -173,7 +183,8 @@ static bool config_from_object(struct config *config, const json_t *object, stru
         !json_get_bool(object, "tie_word_embeddings", &config->tied_head, err) ||
         !get_id(object, "eos_token_id", 50256, config->vocab_size, &config->eos, err) ||
         !get_id(object, "pad_token_id", -1, config->vocab_size, &config->pad, err) ||
-        (is_classifier && !labels_count(object, &config->n_labels, err))) {
+        (is_classifier && !labels_count(object, &config->n_labels, err)) ||
+        (is_classifier && !get_padded(object, config, err))) {
         return false;
     }
     config->layer_norm_epsilon = (float)epsilon;
@@ -270,7 +281,8 @@ char *config_json(const struct config *config, enum dtype dtype) {
     if (object == NULL) return NULL;
     // transformers knows no such key and leaves it alone; the tensor is there for it, and zero.
     if ((!config->qkv_bias && json_object_set_new(object, "qkv_bias", json_false()) != 0) ||
-        (config->n_labels > 0 && !labels_write(object, config))) {
+        (config->n_labels > 0 && !labels_write(object, config)) ||
+        (config->n_padded > 0 && json_object_set_new(object, "padded_length", json_integer(config->n_padded)) != 0)) {
         json_decref(object);
         return NULL;
     }

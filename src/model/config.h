@@ -19,6 +19,8 @@ struct config {
     int32_t eos;               // end-of-text id, or -1
     int32_t pad;               // id that a classifier's texts are padded with, or -1
     int n_labels;              // 0: it writes text; else a classifier
+    int n_padded;              // a classifier's texts are padded with eos to so many tokens, and read at the last
+                               // position; 0: each is read at its own last token
     bool score_bias;           // the classifier's head has a bias, which Hugging Face's has not
     const char *const *labels; // [n_labels] their names, borrowed; NULL: LABEL_0, LABEL_1, ...
 };
@@ -43,7 +45,7 @@ double config_epsilon(const struct config *config);
 
 // config.json as transformers writes it for GPT2LMHeadModel, allocated; NULL when out of memory. A model without qkv
 // bias gets one key more, "qkv_bias": false, that only this program looks at.
-// A classifier's is that of GPT2ForSequenceClassification.
+// A classifier's is that of GPT2ForSequenceClassification, with "padded_length" if texts are padded: also ours alone.
 char *config_json(const struct config *config, enum dtype dtype);
 
 #endif

@@ -38,6 +38,44 @@ struct llm_engine *engine_new(const char *name, const struct config *config, str
     return NULL;
 }
 
+// engine->labels, and the config's view of them.
+static bool copy_labels(struct llm_engine *engine, const char *const *labels, struct llm_error *err) {
+    const size_t n_labels = (size_t)engine->config.n_labels;
+    engine->labels = calloc(n_labels, sizeof *engine->labels); // NOLINT(bugprone-sizeof-expression): pointers
+    engine->config.labels = (const char *const *)engine->labels;
+    if (engine->labels == NULL) return error_memory(err, "labels");
+    for (size_t i = 0; i < n_labels; i++) {
+        engine->labels[i] = strdup(labels[i]);
+        if (engine->labels[i] == NULL) return error_memory(err, "labels");
+    }
+    return true;
+}
+
+struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
+                                     const struct llm_engine_options *options, struct llm_error *err) {
+    struct config config = base->config;
+    config.n_labels = n_labels;
+    config.labels = NULL;
+    config.score_bias = true;
+    config.n_padded = n_padded;
+    config.pad = n_padded > 0 ? -1 : config.eos; // what is read at the last position has no token that does not count
+    struct llm_tokenizer *tokenizer = base->tokenizer;
+    base->tokenizer = NULL;
+    struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
+    if (engine == NULL) return NULL;
+    for (int p = 0; p < PARAM_SCORE; p++) {
+        const enum param param = (enum param)p;
+        for (int layer = 0; layer < param_count(&config, param); layer++) {
+            const struct matrix *from = weights_get(&base->weights, param, layer);
+            dtype_to_f32(param_block_at(&engine->own, param, layer), from->data, from->dtype,
+                         (size_t)param_size(&config, param));
+        }
+    }
+    if (copy_labels(engine, labels, err)) return engine;
+    llm_engine_free(engine);
+    return NULL;
+}
+
 // Numbers are written straight into what alloc() gave, which put() and get() hand through on the CPU.
 bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, struct llm_error *err) {
     if (engine->own.data != NULL) {

@@ -20,7 +20,8 @@
 
 enum {
     DEFAULT_CONTEXT = 256,
-    MAX_SAMPLE = 1 << 24 // bytes of a sample's text
+    UNTRAINED_BATCHES = 20, // of the evaluation before the first step, at least: all there are in the book's runs
+    MAX_SAMPLE = 1 << 24    // bytes of a sample's text
 };
 
 struct pretrain {
@@ -147,8 +148,11 @@ static bool give_example(void *user, enum train_side side, int64_t number, struc
 
 // The prompt, and what the model makes of it, likeliest token by token. The weights have changed since the last time,
 // so nothing of an old session's cache would be true any more: each sample has its own.
-static bool sample(void *user, char **text, size_t *size, struct llm_error *err) {
+static bool sample(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
+                   struct llm_error *err) {
     struct pretrain *run = user;
+    (void)trainer;
+    (void)random;
     const struct llm_pretrain_options *options = run->options;
     if (options->sample_tokens == 0) return true;
     struct llm_generate_options generate;
@@ -180,8 +184,12 @@ static bool sample(void *user, char **text, size_t *size, struct llm_error *err)
 }
 
 // Pictures of the log: steps below, tokens above.
-static bool draw(void *user, const char *out, struct llm_error *err) {
+static bool draw(void *user, struct trainer *trainer, struct random *random, bool finished, const char *out,
+                 struct llm_error *err) {
     const struct pretrain *run = user;
+    (void)trainer;
+    (void)random;
+    (void)finished;
     const struct plot_log_axes axes = {.examples_per_epoch = 0};
     char *log = path_join(out, "log.csv");
     char *folder = path_join(out, "plots");
@@ -281,6 +289,8 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
             .n_examples = {run.windows[TRAIN_LEARN].n, run.windows[TRAIN_VALIDATE].n},
             .max_tokens = run.context,
             .trainable = trainable_all(),
+            .untrained_batches = UNTRAINED_BATCHES,
+            .cache_memory = -1,
             .random = run.random,
             .identity = run.identity,
             .details = run.details,

@@ -41,14 +41,14 @@ static json_t *loss_json(double loss) {
 }
 
 static json_t *state_json(const struct train_state *state, const json_t *run) {
-    return json_pack("{s:I, s:i, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:I, s:o, s:I, s:I, s:o, s:o, s:O}", "step",
+    return json_pack("{s:I, s:i, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:I, s:o, s:I, s:I, s:o, s:o, s:O, s:O?}", "step",
                      (json_int_t)state->step, "epoch", state->epoch, "done", (json_int_t)state->done, "examples",
                      (json_int_t)state->examples, "tokens", (json_int_t)state->tokens, "seconds", state->seconds,
                      "step_seconds", state->step_seconds, "train_loss", loss_json(state->train_loss), "val_loss",
                      loss_json(state->val_loss), "evaluated", (json_int_t)state->evaluated, "best_val_loss",
                      loss_json(state->best_val_loss), "best_step", (json_int_t)state->best_step, "log_size",
                      (json_int_t)state->log_size, "random", random_json(&state->random), "epoch_random",
-                     random_json(&state->epoch_random), "run", run);
+                     random_json(&state->epoch_random), "run", run, "measures", state->measures);
 }
 
 static bool get_count(const json_t *json, const char *key, int64_t min, int64_t *value, struct llm_error *err) {
@@ -112,6 +112,14 @@ static bool get_state(const json_t *json, struct train_state *state, struct llm_
     if (epoch > INT32_MAX) return error_set(err, LLM_ERROR_FORMAT, "epoch is %lld", (long long)epoch);
     state->epoch = (int)epoch;
     return true;
+}
+
+static bool get_measures(const json_t *json, json_t *measures, struct llm_error *err) {
+    json_t *saved = json_object_get(json, "measures");
+    if (measures == NULL) return true;
+    if (!json_is_object(saved)) return error_set(err, LLM_ERROR_FORMAT, "measures is missing or not an object");
+    json_object_clear(measures);
+    return json_object_update(measures, saved) == 0 || error_memory(err, "checkpoint");
 }
 
 // ---- Writing --------------------------------------------------------------------------------
@@ -215,8 +223,10 @@ bool checkpoint_parse(const uint8_t *bytes, size_t size, struct train_state *sta
     if (json == NULL) return false;
     struct train_state read = {0};
     const bool ok = train_identity_check(json_object_get(json, "run"), run, err) && get_state(json, &read, err) &&
-                    check_numbers(bytes + head, size - head, optimizer, err);
+                    check_numbers(bytes + head, size - head, optimizer, err) &&
+                    get_measures(json, state->measures, err);
     json_decref(json);
+    read.measures = state->measures;
     if (!ok) return false;
     *state = read;
     const uint8_t *at = bytes + head;

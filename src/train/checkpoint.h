@@ -23,6 +23,7 @@ struct train_state {
     double best_val_loss;        // NaN: none yet
     int64_t best_step;           // -1: none yet
     int64_t log_size;            // bytes of log.csv
+    json_t *measures;            // the task's (trainer.h), borrowed; NULL: none
     struct random random;        // as it is now
     struct random epoch_random;  // as it was before the epoch's order was drawn
 };

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool frozen_init(struct frozen *frozen, const int64_t n_examples[2], int max_tokens, int n_embd, int64_t room,
-                 struct llm_error *err) {
+bool frozen_init(struct frozen *frozen, const int64_t n_examples[FROZEN_SIDES], int max_tokens, int n_embd,
+                 int64_t room, struct llm_error *err) {
     *frozen = (struct frozen){.n_embd = n_embd, .room = room};
     frozen->entering = malloc((size_t)max_tokens * (size_t)n_embd * sizeof *frozen->entering);
     bool ok = frozen->entering != NULL;
-    for (int side = 0; side < 2 && ok; side++) {
+    for (int side = 0; side < FROZEN_SIDES && ok; side++) {
         const size_t n = n_examples[side] > 0 ? (size_t)n_examples[side] : 1;
         frozen->examples[side] = calloc(n, sizeof *frozen->examples[side]);
         frozen->n_examples[side] = n_examples[side];
@@ -21,7 +21,7 @@ bool frozen_init(struct frozen *frozen, const int64_t n_examples[2], int max_tok
 }
 
 void frozen_release(struct frozen *frozen) {
-    for (int side = 0; side < 2; side++) {
+    for (int side = 0; side < FROZEN_SIDES; side++) {
         for (int64_t i = 0; frozen->examples[side] != NULL && i < frozen->n_examples[side]; i++) {
             free(frozen->examples[side][i]);
         }

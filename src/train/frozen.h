@@ -8,17 +8,21 @@
 #include "model/pass.h"
 #include "train/packed.h"
 
+enum {
+    FROZEN_SIDES = 3
+};
+
 struct frozen {
-    float **examples[2]; // [n_examples] of each side: [n tokens, n_embd], or NULL
-    int64_t n_examples[2];
+    float **examples[FROZEN_SIDES]; // [n_examples] of each side: [n tokens, n_embd], or NULL
+    int64_t n_examples[FROZEN_SIDES];
     float *entering; // [max_tokens, n_embd] of one batch
     int n_embd;
     int64_t room; // bytes that may still be taken
 };
 
-// n_examples: of the two sides (training, validation). Keeps at most `room` bytes.
-bool frozen_init(struct frozen *frozen, const int64_t n_examples[2], int max_tokens, int n_embd, int64_t room,
-                 struct llm_error *err);
+// n_examples: of the sides (training, validation, test). Keeps at most `room` bytes.
+bool frozen_init(struct frozen *frozen, const int64_t n_examples[FROZEN_SIDES], int max_tokens, int n_embd,
+                 int64_t room, struct llm_error *err);
 void frozen_release(struct frozen *frozen);
 
 // The activations entering the first trained layer for this batch, borrowed until the next call.

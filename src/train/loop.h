@@ -23,7 +23,7 @@ struct trainer {
     float *scales;          // [max_tokens]
     float *losses;          // [max_tokens] operations' memory
     int64_t *order;         // [n_examples] of the present epoch
-    int64_t *eval_order;    // [the larger side's n_examples]
+    int64_t *eval_order;    // [the largest side's n_examples]
     struct frozen frozen;   // zeroed: nothing is kept
     struct train_state state;
     struct train_log log;

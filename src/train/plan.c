@@ -115,7 +115,7 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
 static int64_t evaluation_batches(const struct trainer *trainer) {
     const struct llm_train_options *options = trainer->options;
     int64_t batches = 0;
-    for (int side = 0; side < TRAIN_SIDES; side++) {
+    for (int side = 0; side <= TRAIN_VALIDATE; side++) {
         const int64_t n = (trainer->task->n_examples[side] + options->batch_size - 1) / options->batch_size;
         batches += options->eval_iter > 0 && options->eval_iter < n ? options->eval_iter : n;
     }

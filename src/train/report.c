@@ -11,10 +11,14 @@ enum {
     MAX_REPORT = 1 << 24 // bytes of run.json; a list of a hundred thousand files has fewer
 };
 
-json_t *train_run_identity(const struct trainer *trainer) {
-    json_t *settings = train_settings_json(trainer->options);
+static json_t *identity_of(const struct llm_train_options *options, const json_t *task) {
+    json_t *settings = train_settings_json(options);
     if (settings == NULL) return NULL;
-    return json_pack("{s:o, s:O}", "settings", settings, "task", trainer->task->identity);
+    return json_pack("{s:o, s:O}", "settings", settings, "task", task);
+}
+
+json_t *train_run_identity(const struct trainer *trainer) {
+    return identity_of(trainer->options, trainer->task->identity);
 }
 
 // null for what JSON cannot say: NaN, infinity.
@@ -55,7 +59,9 @@ static json_t *report_json(const struct trainer *trainer, bool finished) {
 
 bool train_report(const struct trainer *trainer, bool finished, struct llm_error *err) {
     json_t *json = report_json(trainer, finished);
-    char *text = json == NULL ? NULL : json_dump(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_t *measures = trainer->task->measures;
+    const bool whole = json != NULL && (measures == NULL || json_object_update(json, measures) == 0);
+    char *text = whole ? json_dump(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     char *path = path_join(trainer->out, "run.json");
     const bool ok =
         text != NULL && path != NULL ? file_write(path, text, strlen(text), err) : error_memory(err, "run.json");
@@ -71,10 +77,45 @@ static double loss_of(const json_t *results, const char *key) {
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-bool train_finished(const char *out, struct llm_train_result *result) {
+static json_t *read_report(const char *out) {
     char *path = path_join(out, "run.json");
     json_t *json = path == NULL ? NULL : json_parse_file(path, MAX_REPORT, NULL);
     free(path);
+    return json;
+}
+
+// Numbers as run.json has them, so that they can be compared with what was read from there.
+static json_t *as_written(json_t *json) {
+    char *text = json == NULL ? NULL : json_dump(json, JSON_REAL_PRECISION(9));
+    json_decref(json);
+    json_t *again = text == NULL ? NULL : json_parse(text, strlen(text), NULL);
+    free(text);
+    return again;
+}
+
+bool train_finished_same(const char *out, const struct llm_train_options *options, const json_t *identity, bool *same,
+                         json_t **report, struct llm_error *err) {
+    *same = false;
+    json_t *json = read_report(out);
+    bool ok = true;
+    if (json_is_true(json_object_get(json, "finished"))) {
+        json_t *present = as_written(identity_of(options, identity));
+        ok = present != NULL ? train_identity_check(json_object_get(json, "run"), present, err)
+                             : error_memory(err, "settings");
+        json_decref(present);
+        *same = ok;
+    }
+    if (*same && report != NULL) {
+        *report = json;
+    } else {
+        json_decref(json);
+    }
+    if (!ok) error_prefix(err, "%s", out);
+    return ok;
+}
+
+bool train_finished(const char *out, struct llm_train_result *result) {
+    json_t *json = read_report(out);
     const bool finished = json_is_true(json_object_get(json, "finished"));
     const json_t *results = json_object_get(json, "results");
     if (finished && result != NULL) {

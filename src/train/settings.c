@@ -78,6 +78,7 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
         {"decay", options->decay, 0, LLM_DECAY_MATRICES},
         {"eval-freq", (double)options->eval_freq, 0, 1e15},
         {"eval-iter", options->eval_iter, 0, 1e9},
+        {"patience", (double)options->patience, 0, 1e9},
         {"save-every", (double)options->save_every, 0, 1e15},
         {"compute", options->compute, 0, LLM_COMPUTE_BF16},
         {"memory", (double)options->memory, 0, 9e18},
@@ -102,15 +103,15 @@ json_t *train_settings_json(const struct llm_train_options *options) {
     static const char *const decays[] = {"all", "matrices"};
     static const char *const computes[] = {"f32", "bf16"};
     return json_pack("{s:i, s:I, s:f, s:s, s:f, s:f, s:f, s:i, s:i, s:f, s:s, s:f, s:f, s:f, s:f, s:b, s:f, s:I, s:I, "
-                     "s:i, s:s}",
+                     "s:i, s:I, s:s}",
                      "epochs", options->epochs, "steps", (json_int_t)options->steps, "lr", options->lr, "schedule",
                      schedules[options->schedule], "min_lr", options->min_lr, "warmup", options->warmup, "initial_lr",
                      options->initial_lr, "batch_size", options->batch_size, "grad_accum", options->grad_accum,
                      "weight_decay", options->weight_decay, "decay", decays[options->decay], "beta1", options->beta1,
                      "beta2", options->beta2, "epsilon", options->epsilon, "clip", options->clip, "clip_after_warmup",
                      options->clip_after_warmup, "dropout", options->dropout, "seed", (json_int_t)options->seed,
-                     "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "compute",
-                     computes[options->compute]);
+                     "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "patience",
+                     (json_int_t)options->patience, "compute", computes[options->compute]);
 }
 
 // A value as a person writes it; "nothing" for what is not there.

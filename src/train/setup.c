@@ -100,14 +100,18 @@ void train_teardown(struct trainer *trainer) {
 static bool allocate_arrays(struct trainer *trainer, struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
     const int64_t *n_examples = trainer->task->n_examples;
-    const size_t n_learn = (size_t)n_examples[TRAIN_LEARN], n_validate = (size_t)n_examples[TRAIN_VALIDATE];
+    const size_t n_learn = (size_t)n_examples[TRAIN_LEARN];
+    size_t most = n_learn;
+    for (int side = 0; side < TRAIN_SIDES; side++) {
+        if ((size_t)n_examples[side] > most) most = (size_t)n_examples[side];
+    }
     const size_t max_tokens = (size_t)trainer->pass_options.max_tokens;
     struct ops *ops = trainer->engine->ops;
     trainer->batches = calloc((size_t)options->grad_accum, sizeof *trainer->batches);
     trainer->scales = malloc(max_tokens * sizeof *trainer->scales);
     trainer->losses = ops->alloc(ops, max_tokens * sizeof *trainer->losses);
     trainer->order = malloc(n_learn * sizeof *trainer->order);
-    trainer->eval_order = malloc((n_learn > n_validate ? n_learn : n_validate) * sizeof *trainer->eval_order);
+    trainer->eval_order = malloc(most * sizeof *trainer->eval_order);
     if (trainer->batches == NULL || trainer->scales == NULL || trainer->losses == NULL || trainer->order == NULL ||
         trainer->eval_order == NULL) {
         return error_memory(err, "training");
@@ -124,8 +128,10 @@ static bool init_frozen(struct trainer *trainer, struct llm_error *err) {
     if (pass->trainable.first_layer == 0 || trainer->options->dropout > 0) return true;
     const struct llm_train_plan *plan = &trainer->plan;
     const int64_t taken = plan->bytes_gradients + plan->bytes_moments + plan->bytes_activations;
-    const int64_t limit =
+    int64_t limit =
         trainer->options->memory > 0 ? trainer->options->memory - plan->bytes_weights - taken : memory_available() / 2;
+    const int64_t asked = trainer->task->cache_memory;
+    if (asked >= 0 && asked < limit) limit = asked;
     return frozen_init(&trainer->frozen, trainer->task->n_examples, pass->max_tokens, trainer->engine->config.n_embd,
                        limit, err);
 }

@@ -114,10 +114,9 @@ bool train_step(struct trainer *trainer, struct step_report *report, struct llm_
     return true;
 }
 
-// Mean loss of a side: batches of batch_size in the order of a pass over a loader, the last one as large as it is.
-// NaN without examples.
-static bool evaluate_side(struct trainer *trainer, enum train_side side, int most, struct random *random, double *mean,
-                          struct llm_error *err) {
+// Batches of batch_size in the order of a pass over a loader, the last one as large as it is.
+bool train_pass_over(struct trainer *trainer, enum train_side side, int most, struct random *random, double *mean,
+                     struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
     const bool learn = side == TRAIN_LEARN;
     const int64_t n = trainer->task->n_examples[side];
@@ -144,6 +143,6 @@ static bool evaluate_side(struct trainer *trainer, enum train_side side, int mos
 
 bool train_evaluate(struct trainer *trainer, int most, struct random *random, double *train_loss, double *val_loss,
                     struct llm_error *err) {
-    return evaluate_side(trainer, TRAIN_LEARN, most, random, train_loss, err) &&
-           evaluate_side(trainer, TRAIN_VALIDATE, most, random, val_loss, err);
+    return train_pass_over(trainer, TRAIN_LEARN, most, random, train_loss, err) &&
+           train_pass_over(trainer, TRAIN_VALIDATE, most, random, val_loss, err);
 }

@@ -16,10 +16,6 @@
 #include "train/loop.h"
 #include "train/settings.h"
 
-enum {
-    UNTRAINED_BATCHES = 20 // of the evaluation before the first step, at least: all there are in the book's runs
-};
-
 // ---- Telling ---------------------------------------------------------------------------------
 
 // Of the present sitting, a share of which is done, how long the rest will take.
@@ -74,18 +70,22 @@ static bool save_checkpoint(struct trainer *trainer, struct llm_error *err) {
 static bool save_model(struct trainer *trainer, const char *name, struct llm_error *err) {
     char *path = path_join(trainer->out, name);
     if (path == NULL) return error_memory(err, "path");
-    const bool ok = model_save(trainer->engine, path, DTYPE_F32, true, err);
+    const struct train_task *task = trainer->task;
+    const bool ok = task->save != NULL ? task->save(task->user, path, err)
+                                       : model_save(trainer->engine, path, DTYPE_F32, true, err);
     free(path);
     return ok;
 }
 
 // ---- Evaluating ------------------------------------------------------------------------------
 
-// After the step that was just done.
-static bool evaluate(struct trainer *trainer, const struct step_report *report, struct llm_error *err) {
+// After the step that was just done. One that is made only because the run ends draws from a copy of the generator:
+// the book has none there, and what a task measures afterwards must be the same.
+static bool evaluate(struct trainer *trainer, const struct step_report *report, bool due, struct llm_error *err) {
     struct train_state *state = &trainer->state;
-    if (!train_evaluate(trainer, trainer->options->eval_iter, &state->random, &state->train_loss, &state->val_loss,
-                        err))
+    struct random copy = state->random;
+    if (!train_evaluate(trainer, trainer->options->eval_iter, due ? &state->random : &copy, &state->train_loss,
+                        &state->val_loss, err))
         return false;
     state->evaluated = state->step - 1;
     const struct train_log_row row = {
@@ -111,9 +111,17 @@ static bool evaluate(struct trainer *trainer, const struct step_report *report, 
 // Before the first step, with a copy of the generator, so that the run draws the same with it and without.
 static bool evaluate_untrained(struct trainer *trainer, struct llm_error *err) {
     struct train_state *state = &trainer->state;
+    const struct train_task *task = trainer->task;
     struct random copy = state->random;
+    if (task->begin != NULL) {
+        char *text = NULL;
+        size_t size = 0;
+        if (!task->begin(task->user, trainer, &copy, &text, &size, err)) return false;
+        emit(trainer, LLM_TRAIN_BEGIN, NULL, text, size);
+        free(text);
+    }
     const int eval_iter = trainer->options->eval_iter;
-    const int most = eval_iter > 0 && eval_iter < UNTRAINED_BATCHES ? UNTRAINED_BATCHES : eval_iter;
+    const int most = eval_iter > 0 && eval_iter < task->untrained_batches ? task->untrained_batches : eval_iter;
     if (!train_evaluate(trainer, most, &copy, &state->train_loss, &state->val_loss, err)) return false;
     emit(trainer, LLM_TRAIN_EVALUATION, NULL, NULL, 0);
     return true;
@@ -131,7 +139,9 @@ static bool end_epoch(struct trainer *trainer, struct llm_error *err) {
     const struct train_task *task = trainer->task;
     char *text = NULL;
     size_t size = 0;
-    if (task->epoch != NULL && !task->epoch(task->user, &text, &size, err)) return false;
+    if (task->epoch != NULL && !task->epoch(task->user, trainer, &trainer->state.random, &text, &size, err)) {
+        return false;
+    }
     emit(trainer, LLM_TRAIN_EPOCH, NULL, text, size);
     free(text);
     trainer->state.epoch++;
@@ -151,6 +161,14 @@ static bool time_is_over(const struct trainer *trainer) {
     return limit > 0 && train_clock() - trainer->started >= limit;
 }
 
+// Whether options->patience evaluations in a row were no better than the best one.
+static bool has_waited(const struct trainer *trainer) {
+    const struct train_state *state = &trainer->state;
+    const int64_t patience = trainer->options->patience;
+    return patience > 0 && state->best_step >= 0 &&
+           state->evaluated - state->best_step >= patience * trainer->options->eval_freq;
+}
+
 // One step and what is due after it.
 static bool advance(struct trainer *trainer, struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
@@ -161,9 +179,10 @@ static bool advance(struct trainer *trainer, struct llm_error *err) {
     if (!train_step(trainer, &report, err)) return false;
     measure_step(trainer, &report, train_clock() - begun);
     emit(trainer, LLM_TRAIN_STEP, &report, NULL, 0);
-    const bool last = state->step == trainer->plan.n_steps;
     const bool due = options->eval_freq > 0 && (state->step - 1) % options->eval_freq == 0;
-    if ((due || last) && !evaluate(trainer, &report, err)) return false;
+    if ((due || state->step == trainer->plan.n_steps) && !evaluate(trainer, &report, due, err)) return false;
+    if (due && has_waited(trainer)) trainer->plan.n_steps = state->step; // the run is finished here
+    const bool last = state->step == trainer->plan.n_steps;
     if ((state->done == trainer->plan.steps_an_epoch || last) && !end_epoch(trainer, err)) return false;
     const bool saves = options->save_every > 0 && state->step % options->save_every == 0;
     return !saves || last || save_checkpoint(trainer, err);
@@ -252,7 +271,8 @@ static bool end(struct trainer *trainer, struct llm_error *err) {
     const struct train_task *task = trainer->task;
     const bool finished = trainer->state.step == trainer->plan.n_steps;
     if ((finished && !save_model(trainer, "model", err)) ||
-        (task->finish != NULL && !task->finish(task->user, trainer->out, err)) ||
+        (task->finish != NULL &&
+         !task->finish(task->user, trainer, &trainer->state.random, finished, trainer->out, err)) ||
         !train_report(trainer, finished, err)) {
         return false;
     }
@@ -294,6 +314,7 @@ bool train_run(struct llm_engine *engine, const struct param_block *weights, con
         .started = train_clock(),
         .state = {.train_loss = (double)NAN,
                   .val_loss = (double)NAN,
+                  .measures = task->measures,
                   .evaluated = -1,
                   .best_val_loss = (double)NAN,
                   .best_step = -1},
