@@ -109,12 +109,13 @@ static double bytes_position(const struct llm_model_info *model) {
     return (double)model->bytes_kv_cache / model->n_ctx;
 }
 
-// A prompt of n tokens, from which only the last one's logits are wanted: so the last layer goes on with that one
-// alone. Reading the weights once is all that must be; what the caches make of the rest is not counted.
+// A prompt of n tokens, from which only the last one's logits are wanted: so in the last layer the others are a key and
+// a value each, two thirds of flops_qkv, and nothing else. Reading the weights once is all that must be; what the
+// caches make of the rest is not counted.
 static void count_prompt(const struct llm_model_info *model, struct bench_result *result) {
     const double n = result->n_tokens;
     const double full = n * (flops_qkv(model) + flops_rest(model)) + flops_pairs(model, n * (n + 1) / 2);
-    const double last = n * flops_qkv(model) + flops_rest(model) + flops_pairs(model, n);
+    const double last = (2 * n + 1) / 3 * flops_qkv(model) + flops_rest(model) + flops_pairs(model, n);
     result->n_processed = n;
     result->flops = (model->n_layer - 1) * full + last + flops_head(model);
     result->bytes = (double)model->bytes_step + n * bytes_position(model);

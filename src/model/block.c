@@ -98,10 +98,22 @@ static struct qkv_layout qkv_layout(const struct config *config, const struct ba
     return (struct qkv_layout){batch->n_tokens * 2 * n_embd, 0, n_embd, n_embd, 2 * n_embd};
 }
 
-// Which queries an entry of block.sequences has: n rows of the arrays from `row` on, tokens `token` on of a sequence.
+// Which queries an entry of block.sequences has: tokens `token` on of a sequence, n rows of the arrays from `row` on.
 struct queries {
     int sequence, token, row, n;
 };
+
+// The next entry's, after those of an entry or, from zeros, the first; false: there is none.
+static bool next_queries(struct queries *queries, const struct batch *batch, enum leaving leaving) {
+    const bool all = leaving == LEAVING_ALL;
+    queries->row += queries->n;
+    if (queries->row == (all ? batch->n_tokens : batch->n_rows)) return false;
+    queries->token = all ? queries->row : batch->rows[queries->row];
+    while (batch->starts[queries->sequence + 1] <= queries->token) queries->sequence++;
+    const int end = batch->starts[queries->sequence + 1];
+    queries->n = all ? end - queries->token : batch_run(batch, queries->row, end);
+    return true;
+}
 
 static struct attention_sequence attention_entry(const struct config *config, const struct block *block,
                                                  const struct batch *batch, const struct kv_cache *cache, int layer,
@@ -131,22 +143,9 @@ struct attention block_attention(const struct config *config, const struct block
     const int head_size = config->n_embd / config->n_head;
     const uint8_t *keep = block->dropout != NULL ? block->dropout->attention : NULL;
     int n = 0;
-    struct queries queries = {0};
-    for (int s = 0; s < batch->n_sequences; s++) {
-        const int end = batch->starts[s + 1];
-        queries.sequence = s;
-        if (leaving == LEAVING_ROWS) {
-            for (; queries.row < batch->n_rows && batch->rows[queries.row] < end; queries.row += queries.n) {
-                queries.token = batch->rows[queries.row];
-                queries.n = batch_run(batch, queries.row, end);
-                block->sequences[n++] = attention_entry(config, block, batch, cache, layer, &layout, &queries);
-            }
-            continue;
-        }
-        queries.row = queries.token = batch->starts[s];
-        queries.n = end - batch->starts[s];
+    for (struct queries queries = {0}; next_queries(&queries, batch, leaving); n++) {
         block->sequences[n] = attention_entry(config, block, batch, cache, layer, &layout, &queries);
-        block->sequences[n++].keep = keep;
+        block->sequences[n].keep = keep;
         if (keep != NULL) keep += (int64_t)config->n_head * queries.n * queries.n;
     }
     *n_sequences = n;

@@ -52,6 +52,11 @@ static void copy_numbers(enum dtype dtype, uint8_t *to, struct steps out, const 
 static void gather(const struct param_view *view, size_t row, size_t n_rows, size_t col, size_t n_cols, uint8_t *to,
                    struct steps out) {
     const size_t width = dtype_info(view->dtype)->block_bytes;
+    if (view->n_parts == 0 && view->data != NULL) { // a model in memory
+        const struct steps in = {.row = (size_t)view->cols, .col = 1};
+        copy_numbers(view->dtype, to, out, view->data + width * (row * in.row + col), in, n_rows, n_cols);
+        return;
+    }
     if (view->n_parts == 0) {
         memset(to, 0, width * n_rows * n_cols);
         return;

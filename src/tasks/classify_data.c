@@ -91,10 +91,6 @@ bool classify_data_read(struct classify_data *data, const struct llm_classify_op
     };
     struct rows *rows = &data->rows;
     if (!dataset_rows(rows, options->data.path, &opening, &options->train.callbacks, err)) return false;
-    if (rows->n_labels < 2) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: column %s has %d label%s, at least two were expected",
-                         options->data.path, rows->label_column, rows->n_labels, rows->n_labels == 1 ? "" : "s");
-    }
     data->is_spam = classify_is_spam(rows->labels, rows->n_labels);
     data->labels = calloc((size_t)rows->n_labels, sizeof *data->labels); // NOLINT(bugprone-sizeof-expression): pointers
     data->n_label = calloc((size_t)rows->n_labels, sizeof *data->n_label);

@@ -67,10 +67,10 @@ def test_bytes_and_flops_are_counted(my_llm, source):
             assert per_token(row, "bytes_per_second") == pytest.approx(weights / batch + seen * position, rel=1e-4)
             flops = products + head + 2 * 2 * 2 * 24 * seen
             assert per_token(row, "flops_per_second") == pytest.approx(flops, rel=1e-4)
-    # In the last layer only the last of 16 tokens goes on after its keys and values.
+    # In the last layer the first 15 of 16 tokens are keys and values, and nothing else.
     prompt = rows["prompt", 0, 1]
     qkv, rest, pairs = 2 * 3 * 24 * 24, 2 * (24 * 24 + 2 * 24 * 96), 16 * 17 / 2
-    flops = 16 * (2 * qkv + rest) + rest + 4 * 24 * (pairs + 16) + head
+    flops = 16 * (qkv + rest) + (2 * 16 + 1) / 3 * qkv + rest + 4 * 24 * (pairs + 16) + head
     assert 16 * per_token(prompt, "flops_per_second") == pytest.approx(flops, rel=1e-4)
     assert 16 * per_token(prompt, "bytes_per_second") == pytest.approx(weights + 16 * position, rel=1e-4)
 

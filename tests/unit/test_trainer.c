@@ -134,6 +134,7 @@ static bool run(struct school *school, struct trainable trainable, bool own, str
         .n_examples = {N_LEARN, N_VALIDATE},
         .max_tokens = LENGTH,
         .trainable = trainable,
+        .cache_memory = -1,
         .random = school->random,
         .identity = school->identity,
         .details = school->identity,
