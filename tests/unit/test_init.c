@@ -41,7 +41,7 @@ static void compare(const char *name, const struct config *config,
                   &expected.hash) == 5) {
         if (strcmp(which, name) != 0) continue;
         int layer;
-        const struct dialect_row *row = dialect_match(&dialect_hf, parameter, &layer);
+        const struct dialect_row *row = dialect_match(&dialect_hf, config, parameter, &layer);
         assert_non_null(row);
         assert_int_equal(param_size(config, row->param), expected.n);
         const struct fingerprint found = fingerprint(param_block_at(&student.weights, row->param, layer), expected.n);
