@@ -1,7 +1,7 @@
 // classify.c: train a classifier on a CSV of labelled texts, then label texts with it.
 //
 //     cc classify.c $(pkg-config --cflags --libs my-llm) -o classify
-//     ./classify messages.csv run "It crashed again"
+//     ./classify mails.csv run "It crashed again"
 #include <my_llm.h>
 
 #include <stdio.h>
@@ -14,7 +14,8 @@ static bool train(const char *data, const char *out, struct llm_error *err) {
     options.data.path = data;
     options.model = "bundled";
     options.train.batch_size = 4;
-    options.train.lr = 1e-3;
+    options.train.lr = 1e-3; // this and many epochs: for a file of a few lines; leave them out for some hundreds
+    options.train.epochs = 30;
     struct llm_classify_result result;
     if (!llm_classify_train(out, &options, &result, err)) return false;
     printf("%s after %lld steps, %.1f %% of the test right\n", result.loaded ? "loaded" : "trained",
@@ -29,6 +30,7 @@ static bool label(const char *model, const char *const *texts, size_t n, struct 
     size_t *sizes = calloc(n, sizeof *sizes);
     int32_t *labels = calloc(n, sizeof *labels);
     bool ok = sizes != NULL && labels != NULL;
+    if (!ok) snprintf(err->text, sizeof err->text, "out of memory");
     for (size_t i = 0; ok && i < n; i++) sizes[i] = strlen(texts[i]);
     ok = ok && llm_classify(engine, texts, sizes, n, labels, NULL, err);
     struct llm_model_info info;

@@ -73,3 +73,24 @@ def test_pretrain_example(source, build, prefix, tmp_path, env, my_llm):
     failed = run("/no/such/text", tmp_path / "other")
     assert failed.returncode == 1 and "/no/such/text" in failed.stderr
     assert run().returncode == 2
+
+
+def test_classify_example(source, build, prefix, tmp_path, env):
+    """The file of the README: trained, loaded the second time, right about texts it never saw."""
+    if sanitized(build):
+        pytest.skip("a library with sanitizers does not link with a program without")
+    program, library = compile_example(source, prefix, tmp_path, "classify")
+    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    texts = {"does it come in blue?": "question", "the button fell off": "complaint"}
+
+    def run(file):
+        return subprocess.run([program, file, tmp_path / "mails", *texts], env=env, capture_output=True, text=True)
+
+    answers = "".join(f"{label}: {text}\n" for text, label in texts.items())
+    first = run(source / "examples" / "mails.csv")
+    assert first.returncode == 0 and first.stdout.startswith("trained after "), first
+    assert first.stdout.endswith(answers)
+    second = run(source / "examples" / "mails.csv")
+    assert second.returncode == 0 and second.stdout.startswith("loaded after ") and second.stdout.endswith(answers)
+    failed = run("/no/such/file.csv")
+    assert failed.returncode == 1 and "/no/such/file.csv" in failed.stderr
