@@ -82,6 +82,26 @@ static void what_is_saved_is_read_again(void **state) {
     }
 }
 
+// The book's names: matrices turned, query, key and value apart, and put together again.
+static void what_is_saved_for_the_book_is_read_again(void **state) {
+    const struct place *place = *state;
+    const struct config config = book_config();
+    struct student student = drawn_student(&config);
+    struct llm_convert_options options;
+    llm_convert_options_init(&options);
+    struct save_counts counts = {0};
+    struct llm_error err = {0};
+    char path[160];
+    snprintf(path, sizeof path, "%s/model.pth", place->directory);
+    check(save_torch(student.engine, path, &options, &counts, &err), &err);
+    options.n_head = config.n_head; // which such a file does not say
+    check(llm_convert(path, place->out, &options, &err), &err);
+    struct llm_engine *read = open_model(place->out);
+    compare(&student, read, DTYPE_F32);
+    llm_engine_free(read);
+    student_free(&student);
+}
+
 // What the engine's file says no longer counts once training has the weights.
 static void saving_writes_the_weights_as_they_are_now(void **state) {
     const struct place *place = *state;
@@ -133,6 +153,7 @@ static void what_is_there_is_not_lost(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_saved_is_read_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_saved_for_the_book_is_read_again, setup, teardown),
         cmocka_unit_test_setup_teardown(saving_writes_the_weights_as_they_are_now, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_there_is_not_lost, setup, teardown),
     };
