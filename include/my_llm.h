@@ -139,13 +139,13 @@ struct llm_model_info {
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
     double layer_norm_epsilon;
-    bool tied_head;           // the output head is the token embedding
-    bool scale_attn_weights;  // divide scores by sqrt(head size)
-    bool scale_attn_by_layer; // and by the layer's number
-    bool qkv_bias;            // query, key and value have a bias
-    int n_labels;             // of a classifier; 0: the model writes text
+    bool tied_head;            // the output head is the token embedding
+    bool scale_attn_weights;   // divide scores by sqrt(head size)
+    bool scale_attn_by_layer;  // and by the layer's number
+    bool qkv_bias;             // query, key and value have a bias
+    int n_labels;              // of a classifier; 0: the model writes text
     const char *const *labels; // [n_labels] their names; NULL: it names none
-    int64_t n_params;         // a tied head counts once
+    int64_t n_params;          // a tied head counts once
     struct llm_model_part parts[8];
     int n_parts;
     const struct llm_model_file *files;
@@ -512,7 +512,8 @@ LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train
 
 enum llm_pooling {
     LLM_POOL_LAST_TOKEN,    // a text is read at its own last token; nothing is padded
-    LLM_POOL_LAST_POSITION, // texts are padded with <|endoftext|> to the longest one to learn from, and read there: the book
+    LLM_POOL_LAST_POSITION, // texts are padded with <|endoftext|> to the longest one to learn from, and read there: the
+                            // book
 };
 
 enum {
@@ -717,8 +718,8 @@ struct llm_convert_options {
 LLM_API void llm_convert_options_init(struct llm_convert_options *options);
 
 // Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
-// config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file that
-// torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
+// config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file
+// that torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
 LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
                          struct llm_error *err);
 

@@ -42,8 +42,8 @@ bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err);
 struct llm_engine *engine_new(const char *name, const struct config *config, struct llm_tokenizer *tokenizer,
                               const struct llm_engine_options *options, struct llm_error *err);
 
-// A new model with the weights of `base`, F32 in memory, and the head of a classifier, with bias, all zeros, in place of
-// base's. labels [n_labels] are copied; n_padded as in config.h. It takes base's vocabulary, also after a failure.
+// A new model with the weights of `base`, F32 in memory, and the head of a classifier, with bias, all zeros, in place
+// of base's. labels [n_labels] are copied; n_padded as in config.h. It takes base's vocabulary, also after a failure.
 struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
                                      const struct llm_engine_options *options, struct llm_error *err);
 

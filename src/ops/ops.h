@@ -194,8 +194,8 @@ struct ops {
     double (*sum_of_squares)(struct ops *ops, const float *x, int64_t n);
 
     // Makes room for calls with up to n_rows rows, n_wide columns (the widest of n_inner, 3 n_embd) and
-    // weights of up to max_weight elements, so that later calls allocate nothing. (head_loss_backward's room, a chunk of
-    // logits, would be wasted on those who do not train: its first call makes it.)
+    // weights of up to max_weight elements, so that later calls allocate nothing. (head_loss_backward's room, a chunk
+    // of logits, would be wasted on those who do not train: its first call makes it.)
     bool (*reserve)(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
 
     void *state;

@@ -172,8 +172,9 @@ static json_t *measure(struct classify_run *run, struct trainer *trainer, struct
         run->side = (enum train_side)side;
         run->n_seen = run->n_right = 0;
         ok = train_pass_over(trainer, run->side, most, random, &mean, err);
+        if (!ok) break;
         json_t *value = run->n_seen > 0 ? json_real((double)run->n_right / (double)run->n_seen) : json_null();
-        ok = ok && (json_object_set_new(object, sides[side], value) == 0 || error_memory(err, "accuracies"));
+        ok = json_object_set_new(object, sides[side], value) == 0 || error_memory(err, "accuracies");
     }
     if (ok) return object;
     json_decref(object);
@@ -201,8 +202,11 @@ static bool begin(void *user, struct trainer *trainer, struct random *random, ch
                   struct llm_error *err) {
     struct classify_run *run = user;
     json_t *accuracies = measure(run, trainer, random, TRAIN_SIDES, INITIAL_BATCHES, err);
-    return accuracies != NULL && tell(accuracies, text, size, err) &&
-           (json_object_set_new(run->measures, "initial_accuracy", accuracies) == 0 || error_memory(err, "accuracies"));
+    if (accuracies == NULL) return false;
+    if (json_object_set_new(run->measures, "initial_accuracy", accuracies) != 0) {
+        return error_memory(err, "accuracies");
+    }
+    return tell(accuracies, text, size, err);
 }
 
 static bool end_epoch(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
@@ -211,8 +215,8 @@ static bool end_epoch(void *user, struct trainer *trainer, struct random *random
     json_t *list = json_object_get(run->measures, "epoch_accuracy");
     json_t *accuracies = measure(run, trainer, random, TRAIN_TEST, run->options->train.eval_iter, err);
     if (accuracies == NULL) return false;
-    const bool ok = tell(accuracies, text, size, err);
-    return (json_array_append_new(list, accuracies) == 0 || error_memory(err, "accuracies")) && ok;
+    if (json_array_append_new(list, accuracies) != 0) return error_memory(err, "accuracies");
+    return tell(accuracies, text, size, err);
 }
 
 // ---- What is left ---------------------------------------------------------------------------

@@ -440,7 +440,7 @@ def test_a_disk_full_at_the_end_keeps_the_checkpoint(program, env, my_llm, small
     """Not even the model fits: what was saved before stays, and the rest is done later."""
     out = tmp_path / "run"
     arguments = ["pretrain", *small, "--out", out]
-    assert my_llm(*arguments, "--max-minutes", 0.001).code == 0
+    assert my_llm(*arguments, "--max-minutes", 0.00001).code == 0
     before = (out / "checkpoint").read_bytes()
     result = limited(program, env, 8000, *arguments, "--resume", "--save-every", 0)
     assert result.returncode == 1 and "cannot write" in result.stderr, result

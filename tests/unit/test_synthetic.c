@@ -133,8 +133,7 @@ static void nonsense_is_refused(void **state) {
     struct llm_error err = {0};
     assert_null(llm_engine_synthetic("125M", 1, NULL, &err));
     assert_int_equal(err.code, LLM_ERROR_ARGUMENT);
-    assert_string_equal(err.text,
-                        "there is no GPT-2 of size \"125M\"; 124M, 355M, 774M or 1558M was expected");
+    assert_string_equal(err.text, "there is no GPT-2 of size \"125M\"; 124M, 355M, 774M or 1558M was expected");
     err = (struct llm_error){0};
     assert_null(llm_engine_synthetic("124M", 1, &(struct llm_engine_options){.isa = "mmx"}, &err));
     assert_int_equal(err.code, LLM_ERROR_ARGUMENT);

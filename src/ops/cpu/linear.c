@@ -1,11 +1,11 @@
 // linear.c: products with weight matrices, for one row (decoding) or many (prompts, evaluation).
 //
-// Few rows go to our own kernels, which run at the speed of memory (linear_few.c); more are cut into tiles (gemm.h), one
-// thread a tile, and bias, activation and residual follow while the tile is hot. Weights are used where they lie, or,
-// below level avx512, oneDNN is given a panel of them that is copied in front of its tile: when they have to be widened
-// (F16, BF16); when their rows lie a multiple of 4 KB apart, where its AVX2 kernel runs at half speed in place (45
-// against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows on, where a dense panel is faster (88 against 82) and
-// the copy costs little. Its AVX-512 kernel is faster in place (111 against 106; of 64 rows, 108 against 86).
+// Few rows go to our own kernels, which run at the speed of memory (linear_few.c); more are cut into tiles (gemm.h),
+// one thread a tile, and bias, activation and residual follow while the tile is hot. Weights are used where they lie,
+// or, below level avx512, oneDNN is given a panel of them that is copied in front of its tile: when they have to be
+// widened (F16, BF16); when their rows lie a multiple of 4 KB apart, where its AVX2 kernel runs at half speed in place
+// (45 against 87 GFLOP/s at n_out = 3072); and from PANEL_ROWS rows on, where a dense panel is faster (88 against 82)
+// and the copy costs little. Its AVX-512 kernel is faster in place (111 against 106; of 64 rows, 108 against 86).
 #include "ops/cpu/gemm.h"
 
 enum {
