@@ -30,7 +30,7 @@ static double count_flops(const struct llm_model_info *model, double n_sequences
 bool bench_train(struct llm_engine *engine, const struct llm_model_info *model, int compute, bool quick,
                  int repetitions, struct bench_result *results, int *n_results, struct llm_error *err) {
     static const int shapes[BENCH_TRAIN_SHAPES][2] = {{4, 64}, {4, 256}, {1, 1024}};
-    struct llm_train_measurement measurements[BENCH_TRAIN_SHAPES];
+    struct llm_train_measurement measurements[BENCH_TRAIN_SHAPES] = {0};
     double *seconds = calloc(BENCH_TRAIN_SHAPES * (size_t)repetitions, sizeof *seconds);
     if (seconds == NULL) return error_memory(err, "results");
     int n = 0;

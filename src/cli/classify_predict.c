@@ -178,8 +178,10 @@ static int predict_run(void *memory, int n_operands, char **operands) {
     opening.n_threads = args->n_threads;
     opening.callbacks = command_callbacks();
     struct portion *portion = calloc(1, sizeof *portion);
-    bool ok = portion != NULL || error_memory(&err, "lines");
-    if (ok) {
+    bool ok = portion != NULL;
+    if (portion == NULL) {
+        error_memory(&err, "lines");
+    } else {
         portion->args = args;
         strbuf_init(&portion->bytes, MAX_PORTION + MAX_LINE + 1);
         portion->engine = llm_engine_open(operands[0], &opening, &err);

@@ -44,7 +44,7 @@ static bool draw(struct classify_data *data, const struct llm_classify_options *
     const struct rows *rows = &data->rows;
     const uint64_t seed = options->train.seed;
     int32_t *labels = malloc((rows->n > 0 ? rows->n : 1) * sizeof *labels);
-    data->order = malloc((rows->n > 0 ? rows->n : 1) * sizeof *data->order);
+    data->order = calloc(rows->n + 1, sizeof *data->order);
     if (labels == NULL || data->order == NULL) {
         free(labels);
         return error_memory(err, "rows");

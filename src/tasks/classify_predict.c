@@ -130,8 +130,8 @@ bool llm_classify(struct llm_engine *engine, const char *const *texts, const siz
     if (!check_classifier(engine, err)) return false;
     if (n == 0) return true;
     struct classifying work = {.engine = engine, .n = n, .texts = calloc(n, sizeof *work.texts)};
-    bool ok = work.texts != NULL || error_memory(err, "texts");
-    ok = ok && encode(&work, texts, sizes, err) && prepare(&work, err);
+    if (work.texts == NULL) return error_memory(err, "texts");
+    bool ok = encode(&work, texts, sizes, err) && prepare(&work, err);
     for (size_t i = 0; ok && i < n;) {
         packed_clear(&work.packed);
         while (i < n && work.packed.batch.n_tokens + (int)work.texts[i].n <= work.max_tokens) add(&work, i++);
@@ -176,7 +176,8 @@ static bool predict_rows(struct llm_engine *engine, const struct rows *rows, str
     size_t *sizes = calloc(n + 1, sizeof *sizes);
     int32_t *labels = calloc(n + 1, sizeof *labels);
     float *probabilities = calloc((n + 1) * n_labels, sizeof *probabilities);
-    bool ok = (texts != NULL && sizes != NULL && labels != NULL && probabilities != NULL) || error_memory(err, "texts");
+    bool ok = texts != NULL && sizes != NULL && labels != NULL && probabilities != NULL;
+    if (!ok) error_memory(err, "texts");
     for (size_t i = 0; ok && i < n; i++) {
         texts[i] = rows->items[i].text;
         sizes[i] = rows->items[i].size;
@@ -251,8 +252,9 @@ bool llm_classify_evaluate(struct llm_engine *engine, const struct llm_classify_
     bool ok = read_rows(&rows, engine, data, err);
     if (ok) {
         predictions = calloc(rows.n + 1, sizeof *predictions);
-        ok = (predictions != NULL || error_memory(err, "predictions")) &&
-             predict_rows(engine, &rows, predictions, err) &&
+        ok = predictions != NULL;
+        if (!ok) error_memory(err, "predictions");
+        ok = ok && predict_rows(engine, &rows, predictions, err) &&
              metrics_measure(&metrics, predictions, rows.n, engine->config.n_labels, err) &&
              hand_out(measures, &metrics, engine, err) && describe(measures, &metrics, predictions, engine, err);
     }

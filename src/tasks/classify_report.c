@@ -82,7 +82,8 @@ static bool plot_matrix(const struct classify_report *report, const struct metri
     const size_t n = (size_t)metrics->n_labels;
     int64_t *counts = malloc(n * n * sizeof *counts);
     char *folder = path_join(report->out, "plots");
-    bool ok = (counts != NULL && folder != NULL) || error_memory(err, "confusion matrix");
+    bool ok = counts != NULL && folder != NULL;
+    if (!ok) error_memory(err, "confusion matrix");
     for (size_t i = 0; ok && i < n * n; i++) counts[i] = (int64_t)metrics->confusion[i];
     const struct plot_confusion confusion = {.n_labels = n, .labels = report->data->labels, .counts = counts};
     struct plot_place place = {folder, "confusion_matrix", report->options->train.callbacks};

@@ -120,9 +120,10 @@ static void cross_entropy(struct classify_run *run, const struct train_call *cal
         const int32_t label = call->packed->targets[i];
         const double weight = (double)run->class_weights[label] * n_rows / sum;
         count(run, logits, label, call->packed->examples[i]);
-        double total = 0, most = (double)logits[0];
+        double most = (double)logits[0];
         for (int l = 1; l < n_labels; l++) most = fmax(most, (double)logits[l]);
-        for (int l = 0; l < n_labels; l++) total += exp((double)logits[l] - most);
+        double total = exp((double)logits[0] - most);
+        for (int l = 1; l < n_labels; l++) total += exp((double)logits[l] - most);
         call->losses[i] = (float)(weight * (most + log(total) - (double)logits[label]));
         const double scale = weight * (double)call->scales[i];
         for (int l = 0; l < n_labels; l++) {

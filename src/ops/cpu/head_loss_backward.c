@@ -136,6 +136,7 @@ static void loss_work(void *memory, int thread, int n_threads) {
             total += (double)part * sum[s];
             sum[s] = part;
         }
+        // cppcheck-suppress invalidFunctionArg ; there is a slice at least, and the largest one's part is 1
         job->loss[i] = (float)(most - (double)job->scratch[p->wanted + (size_t)i] + log(total));
         for (int s = 0; s < p->n_slices; s++) sum[s] = (float)(job->scales[i] / total * sum[s]);
     }
@@ -216,16 +217,17 @@ static void sum_work(void *memory, int thread, int n_threads) {
 }
 
 // One chunk of rows. The lock is held.
-static bool chunk_run(struct ops *ops, struct chunk_job *job, int n, struct llm_error *err) {
-    const struct plan plan = plan_make(ops, job->weight, n);
+static bool chunk_run(struct ops *ops, const struct chunk_job *chunk, int n, struct llm_error *err) {
+    const struct plan plan = plan_make(ops, chunk->weight, n);
     if (!cpu_scratch(cpu_of(ops), plan.size, err)) return false;
-    job->plan = &plan;
-    job->scratch = cpu_of(ops)->scratch;
-    if (!cpu_run_tiles(ops, plan.n_slices, logits_tile, job, err)) return false;
-    cpu_run(ops, (int64_t)n * plan.n_slices >= CPU_PARALLEL_WORK / 16, loss_work, job);
-    if (job->dx == NULL && job->dweight == NULL) return true;
-    if (!cpu_run_tiles(ops, plan.n_groups, gradient_tile, job, err)) return false;
-    if (job->dx != NULL) cpu_run(ops, (int64_t)n * plan.n_embd >= CPU_PARALLEL_WORK / 16, sum_work, job);
+    struct chunk_job job = *chunk;
+    job.plan = &plan;
+    job.scratch = cpu_of(ops)->scratch;
+    if (!cpu_run_tiles(ops, plan.n_slices, logits_tile, &job, err)) return false;
+    cpu_run(ops, (int64_t)n * plan.n_slices >= CPU_PARALLEL_WORK / 16, loss_work, &job);
+    if (job.dx == NULL && job.dweight == NULL) return true;
+    if (!cpu_run_tiles(ops, plan.n_groups, gradient_tile, &job, err)) return false;
+    if (job.dx != NULL) cpu_run(ops, (int64_t)n * plan.n_embd >= CPU_PARALLEL_WORK / 16, sum_work, &job);
     return true;
 }
 
