@@ -2,10 +2,11 @@
 // and adds to what is there: 95 to 100 % of the multiply-add peak, 85 to 97 % with transposed weights.
 #include "ops/cpu/gemm.h"
 
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+#include "ops/cpu/sgemm.h"
 
 enum gemm_status gemm_run(const struct gemm_thread *thread, const struct gemm *g) {
 #if defined(__x86_64__)
@@ -33,13 +34,13 @@ static void tiles_work(void *memory, int thread, int n_threads) {
     struct tiles_job *job = memory;
     char *packs = cpu_of(job->ops)->packs;
     const struct gemm_thread self = {thread, job->ops, packs != NULL ? packs + (size_t)thread * GEMM_PACKS : NULL};
-    const int omp_threads = omp_get_max_threads();
-    omp_set_num_threads(1); // of oneDNN's own parallel regions on this thread
+    struct sgemm_scope scope;
+    sgemm_begin(&scope);
     for (int64_t i = team_take(&job->counter); i < job->n_tiles; i = team_take(&job->counter)) {
         const enum gemm_status status = job->tile(job->job, (int)i, &self);
         if (status != GEMM_OK) atomic_store(&job->failure, (int)status);
     }
-    omp_set_num_threads(omp_threads);
+    sgemm_end(&scope);
 }
 
 bool cpu_run_tiles(struct ops *ops, int n_tiles, gemm_tile_fn *tile, const void *job, struct llm_error *err) {
