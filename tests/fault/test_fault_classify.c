@@ -46,7 +46,7 @@ static bool read_weights(const struct place *place, char **bytes, size_t *size) 
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
     if (place == NULL || setenv("PATH", "/nonexistent", 1) != 0) return -1; // no gnuplot
-    strcpy(place->folder, "/tmp/my-llm-fault-XXXXXX");
+    strcpy(place->folder, fault_template());
     if (mkdtemp(place->folder) == NULL) return -1;
     snprintf(place->rows, sizeof place->rows, "%s/rows.csv", place->folder);
     snprintf(place->run, sizeof place->run, "%s/run", place->folder);

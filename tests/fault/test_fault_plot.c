@@ -26,7 +26,7 @@ struct place {
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
     if (place == NULL) return -1;
-    strcpy(place->folder, "/tmp/my-llm-fault-XXXXXX");
+    strcpy(place->folder, fault_template());
     if (mkdtemp(place->folder) == NULL) return -1;
     snprintf(place->log, sizeof place->log, "%s/log.csv", place->folder);
     snprintf(place->plots, sizeof place->plots, "%s/plots", place->folder);

@@ -29,7 +29,7 @@ struct place {
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
     if (place == NULL) return -1;
-    strcpy(place->folder, "/tmp/my-llm-fault-XXXXXX");
+    strcpy(place->folder, fault_template());
     if (mkdtemp(place->folder) == NULL) return -1;
     snprintf(place->text, sizeof place->text, "%s/text", place->folder);
     snprintf(place->cache, sizeof place->cache, "%s/cache", place->folder);
