@@ -13,11 +13,11 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 
 PYTEST = PYTHONDONTWRITEBYTECODE=1 MY_LLM_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -p no:cacheprovider
 
-.PHONY: build help run test check deps deps-dev lint format install uninstall clean
+.PHONY: build help run test check check-c check-python deps deps-dev lint format install uninstall clean
 .DEFAULT_GOAL := build
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: $(BUILD)/build.ninja ## build the program, build/my-llm, and the libraries (what `make` alone does)
 	@ninja -C $(BUILD)
@@ -35,8 +35,12 @@ run: deps ## install what is missing, build, write a sample; at a terminal, go o
 test: deps ## install what is missing, build, run all tests
 	@$(MAKE) --no-print-directory check
 
-check: build ## the tests alone, on what is installed
+check: check-c check-python ## the tests alone, on what is installed
+
+check-c: build ## ... those in C
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+check-python: build ## ... those of the program, in Python
 	@$(PYTEST) tests
 
 deps: ## install what building and testing need (Debian, Ubuntu)

@@ -2,9 +2,12 @@
 //
 //     decode      all products of one token, 12 layers and head, against plainly reading the same bytes
 //     prompt      products of a layer against oneDNN's own threaded sgemm
-//     attention   attention of a layer against its products, at T = 1024 and a full KV cache
+//     attention   attention of a layer against its products, at T = 1024 and a full KV cache; forward and backward in
+//                 training against sgemm
 //
-//     ninja -C build bench-ops && build/bench-ops [f32|f16|bf16] [threads]
+//     backward    the products of a training step against sgemm (backward.c)
+//
+//     ninja -C build bench-ops && GOMP_SPINCOUNT=0 build/bench-ops [f32|f16|bf16|backward|backward-bf16] [threads]
 //
 // Each figure is the best of several rounds, the things compared taking turns. Weights are random.
 #include <omp.h>
@@ -14,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/backward.h"
 #include "ops/ops.h"
 
 enum {
@@ -90,11 +94,11 @@ static void bench_init(struct bench *b, enum dtype dtype, int threads) {
     for (int l = 0; l < N_LAYER; l++) {
         for (int m = 0; m < MATRICES; m++) {
             const struct matrix matrix = {next, dtype, shapes[m][0], shapes[m][1]};
-            b->layers[l][m] = (struct linear){matrix, false, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE};
+            b->layers[l][m] = (struct linear){matrix, false, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE, 0};
             next += dtype_bytes(dtype, (size_t)matrix.rows * (size_t)matrix.cols);
         }
     }
-    b->head = (struct linear){{next, dtype, VOCABULARY, N_EMBD}, true, NULL, ACTIVATION_NONE};
+    b->head = (struct linear){{next, dtype, VOCABULARY, N_EMBD}, true, NULL, ACTIVATION_NONE, 0};
     b->x = floats((size_t)N_CTX * 4 * N_EMBD);
     b->y = floats((size_t)N_CTX * 4 * N_EMBD);
     b->qkv = floats((size_t)N_CTX * 3 * N_EMBD);
@@ -180,9 +184,28 @@ static void prompt(struct bench *b) {
     free(w);
 }
 
+// Queries, keys and values as the fused rows [n, 3 * n_embd] have them.
+static struct attention fused_rows(int n_head, int head_size) {
+    const int64_t n_embd = (int64_t)n_head * head_size;
+    return (struct attention){.n_head = n_head,
+                              .head_size = head_size,
+                              .scale = 0.125F,
+                              .query_stride = 3 * n_embd,
+                              .out_stride = n_embd,
+                              .head_stride = head_size,
+                              .row_stride = 3 * n_embd};
+}
+
+static struct attention_sequence fused_sequence(const float *qkv, int n_embd, float *out, int n) {
+    return (struct attention_sequence){
+        .query = qkv, .key = qkv + n_embd, .value = qkv + 2 * (ptrdiff_t)n_embd, .out = out, .n_query = n, .n_key = n};
+}
+
 static void attention(struct bench *b, int n_query) {
-    const struct attention attention = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, 64, (int64_t)3 * N_EMBD};
-    const struct attention cached = {N_HEAD, 64, 0.125F, (int64_t)3 * N_EMBD, N_EMBD, (int64_t)64 * N_CTX, 64};
+    const struct attention attention = fused_rows(N_HEAD, 64);
+    struct attention cached = attention;
+    cached.head_stride = (int64_t)64 * N_CTX;
+    cached.row_stride = 64;
     float *cache = floats((size_t)2 * N_LAYER * N_CTX * N_EMBD);
     double best = 0;
     double best_products = 0;
@@ -190,9 +213,13 @@ static void attention(struct bench *b, int n_query) {
         double start = now();
         for (int l = 0; l < N_LAYER; l++) {
             const float *key = cache + (size_t)2 * (size_t)l * N_CTX * N_EMBD;
-            const struct attention_sequence prompt_rows = {b->qkv, b->qkv + N_EMBD, b->qkv + 2 * N_EMBD,
-                                                           b->y,   N_CTX,           N_CTX};
-            const struct attention_sequence token = {b->qkv, key, key + (size_t)N_CTX * N_EMBD, b->y, 1, N_CTX};
+            const struct attention_sequence prompt_rows = fused_sequence(b->qkv, N_EMBD, b->y, N_CTX);
+            const struct attention_sequence token = {.query = b->qkv,
+                                                     .key = key,
+                                                     .value = key + (size_t)N_CTX * N_EMBD,
+                                                     .out = b->y,
+                                                     .n_query = 1,
+                                                     .n_key = N_CTX};
             b->ops->attention(b->ops, n_query == 1 ? &cached : &attention, n_query == 1 ? &token : &prompt_rows, 1);
         }
         least(&best, start);
@@ -214,10 +241,66 @@ static void attention(struct bench *b, int n_query) {
     free(cache);
 }
 
+// Training: attention with the log-sum-exp kept, and its gradient, against sgemm of [T * B, n_embd] x [n_embd, n_embd].
+// Only the causal half is counted: 2 products forward, 5 backward.
+static void attention_training(struct bench *b, int n, int n_batch, int n_head, int head_size) {
+    const struct attention attention = fused_rows(n_head, head_size);
+    const int n_embd = n_head * head_size;
+    const size_t size = (size_t)n * (size_t)n_embd;
+    float *dqkv = floats((size_t)n_batch * 3 * size);
+    float *lse = floats((size_t)n_batch * (size_t)n_head * (size_t)n);
+    struct attention_sequence sequences[4];
+    struct attention_gradient gradients[4];
+    for (int s = 0; s < n_batch; s++) {
+        const size_t at = (size_t)s * size;
+        float *to = dqkv + 3 * at;
+        sequences[s] = fused_sequence(b->qkv + 3 * at, n_embd, b->y + at, n);
+        sequences[s].lse = lse + (size_t)s * (size_t)n_head * (size_t)n;
+        gradients[s] = (struct attention_gradient){b->x + at, to, to + n_embd, to + 2 * (ptrdiff_t)n_embd};
+    }
+    float *square = floats((size_t)n_embd * (size_t)n_embd);
+    float *product_out = floats((size_t)n_batch * size);
+    double best[3] = {0};
+    for (int round = 0; round < 5 * ROUNDS; round++) {
+        double start = now();
+        b->ops->attention(b->ops, &attention, sequences, n_batch);
+        least(&best[0], start);
+        start = now();
+        b->ops->attention_backward(b->ops, &attention, sequences, gradients, n_batch);
+        least(&best[1], start);
+        start = now();
+        dnnl_sgemm('N', 'N', (int64_t)n * n_batch, n_embd, n_embd, 1, b->x, n_embd, square, n_embd, 0, product_out,
+                   n_embd);
+        least(&best[2], start);
+    }
+    const double product = 1e-9 * n_batch * n_head * ((double)n * (n + 1) / 2) * 2 * head_size;
+    const double sgemm = 2e-9 * n * n_batch * n_embd * n_embd / best[2];
+    printf("attention in training, T=%d B=%d, %d heads of %d: forward %.1f GFLOP/s (%.0f %% of sgemm's %.1f), "
+           "backward %.1f (%.0f %%)\n",
+           n, n_batch, n_head, head_size, 2 * product / best[0], 200 * product / best[0] / sgemm, sgemm,
+           5 * product / best[1], 500 * product / best[1] / sgemm);
+    free(dqkv);
+    free(lse);
+    free(square);
+    free(product_out);
+}
+
 int main(int argc, char **argv) {
     static const char *const dtypes[] = {"f32", "f16", "bf16"};
     struct bench b = {0};
     enum dtype dtype = DTYPE_F32;
+    if (argc > 1 && strncmp(argv[1], "backward", 8) == 0) {
+        struct llm_error err = {0};
+        struct ops *ops = ops_new(-1, argc > 2 ? atoi(argv[2]) : 0, &err);
+        if (ops == NULL) {
+            fprintf(stderr, "bench-ops: %s\n", err.text);
+            return 1;
+        }
+        printf("%s, %d threads\n", ops_level_name(ops->level), ops->n_threads);
+        bench_backward(ops, strcmp(argv[1], "backward-bf16") == 0);
+        ops_free(ops);
+        return 0;
+    }
     for (int i = 0; argc > 1 && i < 3; i++) {
         if (strcmp(argv[1], dtypes[i]) == 0) dtype = (enum dtype)i;
     }
@@ -226,6 +309,10 @@ int main(int argc, char **argv) {
     decode(&b);
     attention(&b, 1);
     attention(&b, N_CTX);
+    attention_training(&b, 64, 4, N_HEAD, 64);
+    attention_training(&b, 256, 4, N_HEAD, 64);
+    attention_training(&b, 1024, 1, N_HEAD, 64);
+    attention_training(&b, 512, 1, 8, 32);
     prompt(&b);
     ops_free(b.ops);
     return 0;

@@ -102,6 +102,9 @@ LLM_API void llm_engine_options_init(struct llm_engine_options *options);
 //     if it is not there yet;
 //   - "bundled": the small model that comes with my-llm;
 //   - one .safetensors file, its config.json (and vocabulary) beside it;
+//   - one .pth, .pt or .bin file as torch.save(model.state_dict()) writes it, with the names of Hugging Face or of the
+//     book's GPTModel. Without a config.json beside it, sizes are read off the tensors, heads are taken to have 64
+//     numbers each (the notice says so), and a vocabulary of 50,257 ids is GPT-2's;
 //   - NULL: the downloaded gpt2 if there, else the bundled model; the notice says which.
 // Weights stay in the mapped files. `options` may be NULL.
 LLM_API struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options,
@@ -131,15 +134,18 @@ struct llm_model_file {
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint"
+    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
     const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
     double layer_norm_epsilon;
-    bool tied_head;           // the output head is the token embedding
-    bool scale_attn_weights;  // divide scores by sqrt(head size)
-    bool scale_attn_by_layer; // and by the layer's number
-    int64_t n_params;         // a tied head counts once
+    bool tied_head;            // the output head is the token embedding
+    bool scale_attn_weights;   // divide scores by sqrt(head size)
+    bool scale_attn_by_layer;  // and by the layer's number
+    bool qkv_bias;             // query, key and value have a bias
+    int n_labels;              // of a classifier; 0: the model writes text
+    const char *const *labels; // [n_labels] their names; NULL: it names none
+    int64_t n_params;          // a tied head counts once
     struct llm_model_part parts[8];
     int n_parts;
     const struct llm_model_file *files;
@@ -332,6 +338,309 @@ LLM_API bool llm_evaluate(struct llm_engine *engine, const int32_t *ids, const s
                           const struct llm_evaluate_options *options, struct llm_evaluation *evaluation,
                           struct llm_error *err);
 
+// ---- Training -------------------------------------------------------------------------------
+
+enum llm_compute {
+    LLM_COMPUTE_F32,
+    LLM_COMPUTE_BF16, // large products with operands rounded to BF16, sums and weights in F32
+};
+
+enum llm_schedule {
+    LLM_SCHEDULE_CONSTANT, // the learning rate stays after warm-up
+    LLM_SCHEDULE_COSINE,   // and falls along half a cosine to min_lr at the last step
+};
+
+enum llm_decay {
+    LLM_DECAY_ALL,      // weight decay on every parameter
+    LLM_DECAY_MATRICES, // on matrices only, not on biases and layer norms
+};
+
+// What a run will take, known before its first step.
+struct llm_train_plan {
+    int64_t n_examples;     // to learn from
+    int64_t n_validation;   // held back
+    int64_t n_steps;        // of the whole run
+    int64_t steps_an_epoch; // optimizer steps in one pass over the examples
+    int64_t warmup_steps;
+    int64_t n_tokens;          // the whole run reads, the same ones once an epoch
+    int64_t n_params;          // that are trained
+    int64_t bytes_weights;     // all weights, F32
+    int64_t bytes_gradients;   // of what is trained
+    int64_t bytes_moments;     // AdamW's two
+    int64_t bytes_activations; // kept from forward to backward, and scratch
+    bool recompute;            // activations inside layers are computed again in backward
+    double step_seconds;       // measured, or as the interrupted run had it
+    double seconds;            // the whole run, or what is left of it
+    int64_t first_step;        // 0, or where a resumed run goes on
+};
+
+enum llm_train_event_kind {
+    LLM_TRAIN_PLAN,       // before the first step: `plan`
+    LLM_TRAIN_STEP,       // a step is done
+    LLM_TRAIN_EVALUATION, // train_loss and val_loss are new; step -1: before the first step
+    LLM_TRAIN_BEGIN,      // before the first evaluation: `text` is what a task measured of the untrained model
+    LLM_TRAIN_EPOCH,      // an epoch is done: `text` is a sample of what the model writes, or what a task measured
+    LLM_TRAIN_CHECKPOINT, // one was written
+};
+
+struct llm_train_event {
+    enum llm_train_event_kind kind;
+    const struct llm_train_plan *plan;
+    int64_t step;             // the step that was done, counted from 0
+    int epoch;                // that it belongs to, counted from 1
+    int64_t examples, tokens; // seen so far
+    double loss;              // of the step's examples, before its update
+    double learning_rate;     // of the step
+    double gradient_norm;     // before clipping
+    double train_loss;        // of the last evaluation; NaN before it
+    double val_loss;          // likewise; NaN too when nothing is held back
+    double tokens_per_second; // lately
+    double seconds;           // spent so far, over all sittings
+    double seconds_left;      // expected
+    const char *text;         // [text_size] of LLM_TRAIN_BEGIN and LLM_TRAIN_EPOCH; NULL: nothing
+    size_t text_size;
+};
+
+// Called for every event. Return false to stop: the run then writes a checkpoint and ends with LLM_ERROR_CANCELLED.
+typedef bool llm_train_event_fn(void *user, const struct llm_train_event *event);
+
+// What every kind of training shares.
+struct llm_train_options {
+    int epochs;             // passes over the examples (1)
+    int64_t steps;          // end after so many optimizer steps instead; 0: epochs decide (0)
+    double max_minutes;     // stop with a checkpoint after this time; 0: never (0)
+    double lr;              // learning rate, at its highest (5e-4)
+    int schedule;           // enum llm_schedule (cosine)
+    double min_lr;          // where the cosine ends; negative: a tenth of lr (-1)
+    double warmup;          // steps of linear warm-up; below 1: this share of all steps (0.05)
+    double initial_lr;      // at the first step of warm-up; negative: lr / steps of warm-up (-1)
+    int batch_size;         // examples a batch (8)
+    int grad_accum;         // batches a step (1)
+    double weight_decay;    // AdamW's (0.1)
+    int decay;              // enum llm_decay (all)
+    double beta1, beta2;    // AdamW's (0.9, 0.999)
+    double epsilon;         // AdamW's (1e-8)
+    double clip;            // highest norm of all gradients together; 0: not clipped (1)
+    bool clip_after_warmup; // clip from the end of warm-up on (false)
+    double dropout;         // of attention, residuals and embedding (0)
+    uint64_t seed;          // of weights, order and dropout (123)
+    int64_t eval_freq;      // steps between evaluations; 0: only at the end (100)
+    int eval_iter;          // batches an evaluation takes from each side; 0: all (5)
+    int64_t patience;       // end when the validation loss was not better in so many evaluations; 0: never (0)
+    int64_t save_every;     // steps between checkpoints; 0: none (1000)
+    bool keep_best;         // keep the model with the best validation loss as DIR/best (false)
+    int compute;            // enum llm_compute (F32)
+    bool recompute;         // compute activations again in backward: less memory, more time (false: if memory is short)
+    int64_t memory;         // bytes the run may take; 0: what the machine has available (0)
+    int n_threads;          // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    const char *isa;        // as in llm_engine_options
+    bool resume;            // go on from the run's checkpoint (false)
+    bool overwrite;         // begin anew where a run is already (false)
+    bool dry_run;           // end after the plan (false)
+    llm_train_event_fn *event; // called with callbacks.user; may be NULL
+    struct llm_callbacks callbacks;
+};
+
+enum llm_initialiser {
+    LLM_INIT_GPT2, // normal, deviation 0.02, less for projections into the residual stream; biases 0
+    LLM_INIT_BOOK, // PyTorch's defaults for nn.Embedding and nn.Linear, drawn in the order of the book's model
+};
+
+enum llm_split {
+    LLM_SPLIT_DOCUMENTS,  // whole documents are held back, taken from everywhere; each is followed by <|endoftext|>
+    LLM_SPLIT_CHARACTERS, // the last part of the text is held back, as in the book
+};
+
+struct llm_pretrain_options {
+    struct llm_train_options train;
+    const char *init;      // model to go on from, as in llm_engine_open; NULL: random weights (NULL)
+    const char *tokenizer; // what llm_tokenizer_open takes; NULL: the one of `init`, else GPT-2's (NULL)
+    int n_layer;           // shape of a model of random weights (12)
+    int n_head;            // (12)
+    int n_embd;            // (768)
+    int context;           // tokens of an example; with random weights the model's context; 0: 256, or init's (0)
+    int initialiser;       // enum llm_initialiser (GPT-2's)
+    bool untied_head;      // random weights: an output head of its own (false)
+    bool no_qkv_bias;      // the biases of query, key and value stay 0 (false)
+    double val_split;      // share of the text that is held back for validation (0.1)
+    int split;             // enum llm_split; too few documents are split by characters (documents)
+    const char *cache;     // directory for the texts as ids, made when missing; NULL: DIR/tokens (NULL)
+    const char *prompt;    // begins the sample of each epoch ("Every effort moves you")
+    int sample_tokens;     // of the sample, greedy; 0: no sample (50)
+};
+
+LLM_API void llm_pretrain_options_init(struct llm_pretrain_options *options);
+
+// Shape of the GPT-2 of this size ("124M", "355M", "774M", "1558M") into n_layer, n_head and n_embd.
+LLM_API bool llm_pretrain_options_size(struct llm_pretrain_options *options, const char *size, struct llm_error *err);
+
+// The settings of one of the book's runs ("book-ch5", "book-appendix-d") into the options.
+LLM_API bool llm_pretrain_options_preset(struct llm_pretrain_options *options, const char *preset,
+                                         struct llm_error *err);
+
+// How a run ended.
+struct llm_train_result {
+    bool finished;               // all steps were done; else max_minutes were over, or it was only a plan
+    int64_t steps;               // done
+    int64_t tokens;              // seen
+    double train_loss, val_loss; // of the last evaluation; NaN without one
+    double best_val_loss;        // NaN without one
+    int64_t best_step;           // that gave it; -1 without one
+    double seconds;              // over all sittings
+};
+
+// Trains on texts (files, plain, .xz or .gz, or folders; <|endoftext|> parts documents) and writes directory `out`:
+// model/ in Hugging Face layout, log.csv, run.json, loss plots, and while it lasts checkpoint. `options` (NULL: the
+// defaults) count as given, so what is resumed needs the same ones; `result` may be NULL.
+LLM_API bool llm_pretrain(const char *const *files, size_t n_files, const char *out,
+                          const struct llm_pretrain_options *options, struct llm_train_result *result,
+                          struct llm_error *err);
+
+// Optimizer steps of one shape, on random tokens.
+struct llm_train_measurement {
+    int n_sequences, n_tokens; // sequences a step, tokens of each
+    double *seconds;           // [repetitions] receives what each step took, the caller's memory
+};
+
+// Measures steps of training a language model, each shape after one step that warms up. Takes the memory that training
+// takes. The engine may only be freed afterwards.
+LLM_API bool llm_train_measure(struct llm_engine *engine, const struct llm_train_measurement *measurements,
+                               int n_measurements, int compute, int repetitions, const struct llm_callbacks *callbacks,
+                               struct llm_error *err);
+
+// ---- Classification -------------------------------------------------------------------------
+
+enum llm_pooling {
+    LLM_POOL_LAST_TOKEN,    // a text is read at its own last token; nothing is padded
+    LLM_POOL_LAST_POSITION, // texts are padded with <|endoftext|> to the longest one to learn from, and read there: the
+                            // book
+};
+
+enum {
+    LLM_LAYERS_ALL = -1, // everything is trained, the embeddings too
+    LLM_LAYERS_HEAD = 0, // nothing but the new head
+};
+
+// Which file has which texts.
+struct llm_classify_data {
+    const char *path;         // .csv, .tsv, .json, .jsonl, or a data set that llm_download() knows ("sms-spam")
+    const char *text_column;  // a name, or a number from 1; NULL: found (NULL)
+    const char *label_column; // likewise (NULL)
+};
+
+struct llm_classify_options {
+    struct llm_train_options train; // 5 epochs, lr 5e-5 constant, eval_freq 50, not clipped
+    struct llm_classify_data data;  // ("sms-spam")
+    const char *model;              // to begin with, as in llm_engine_open (NULL)
+    int pooling;                    // enum llm_pooling (last token)
+    int max_length;                 // tokens of a text at most, the rest is cut; 0: the model's context (0)
+    bool balance;                   // take as many texts of each label as the rarest has (false)
+    bool class_weights;             // weigh losses so that all labels count the same (false)
+    bool split_by_label;            // each part gets its share of each label (true)
+    double train_share;             // of the texts, to learn from (0.7)
+    double validation_share;        // to validate; the rest is for the test (0.1)
+    int train_layers;               // blocks trained, from the last one on, with the final norm and the head;
+                                    // LLM_LAYERS_ALL, LLM_LAYERS_HEAD (1)
+    int64_t cache_memory;           // bytes for what frozen layers give, computed once; negative: half of what is
+                                    // free; 0: nothing is kept (-1)
+};
+
+LLM_API void llm_classify_options_init(struct llm_classify_options *options);
+
+// The settings of "book" (chapter 6): padded, last position, balanced, split at random.
+LLM_API bool llm_classify_options_preset(struct llm_classify_options *options, const char *preset,
+                                         struct llm_error *err);
+
+struct llm_classify_result {
+    struct llm_train_result train;
+    bool loaded; // DIR held the finished classifier of the same data and settings already
+    // Fractions for train, validation, test; NaN where there are no texts, and when the run is not finished.
+    double initial_accuracy[3]; // of the first 10 batches
+    double final_accuracy[3];
+};
+
+// Trains a classifier on labelled texts and writes directory `out`: model/ in Hugging Face layout,
+// review_classifier.pth, train.csv, validation.csv, test.csv, log.csv, run.json, report.md, plots/, and while it lasts
+// checkpoint. A finished run of the same data and settings is not done again. `options` and `result` may be NULL.
+LLM_API bool llm_classify_train(const char *out, const struct llm_classify_options *options,
+                                struct llm_classify_result *result, struct llm_error *err);
+
+// The likeliest label of each text: labels [n] gets its number; probabilities [n, n_labels], unless NULL, what the
+// model gives each label. llm_engine_info() tells how many labels a classifier has, and their names.
+LLM_API bool llm_classify(struct llm_engine *engine, const char *const *texts, const size_t *sizes, size_t n,
+                          int32_t *labels, float *probabilities, struct llm_error *err);
+
+struct llm_label_measures {
+    const char *name;
+    double precision, recall, f1;
+    int64_t n_true, n_predicted, n_right; // texts
+};
+
+struct llm_classify_measures {
+    int64_t n_texts, n_right;
+    double accuracy;
+    double precision, recall, f1; // means over the labels
+    int n_labels;
+    struct llm_label_measures *labels; // [n_labels]
+    int64_t *confusion;                // [n_labels (true), n_labels (predicted)]
+    char *text;                        // all this and the worst mistakes, in Markdown
+};
+
+// Classifies the texts of a file whose labels are known. Names are the engine's. Release the measures afterwards.
+LLM_API bool llm_classify_evaluate(struct llm_engine *engine, const struct llm_classify_data *data,
+                                   struct llm_classify_measures *measures, struct llm_error *err);
+LLM_API void llm_classify_measures_release(struct llm_classify_measures *measures);
+
+// ---- Scoring answers ------------------------------------------------------------------------
+
+enum llm_score_api {
+    LLM_SCORE_OLLAMA, // POST <url>/api/chat
+    LLM_SCORE_OPENAI, // POST <url>/v1/chat/completions
+};
+
+struct llm_score_options {
+    const char *url;          // the judge's server ("http://localhost:11434")
+    const char *judge;        // the model that judges ("llama3")
+    int api;                  // enum llm_score_api (LLM_SCORE_OLLAMA)
+    const char *api_key;      // sent as a bearer token; NULL: none (NULL)
+    const char *response_key; // the key of an entry under which the answer is ("model_response")
+    int parallel;             // requests at a time (1)
+    bool stream;              // let the server send its answer piece by piece (true)
+    bool again;               // score anew what this judge has scored before (false)
+    int timeout;              // seconds that one answer may take (300)
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_score_options_init(struct llm_score_options *options);
+
+// One entry of the file and what became of it.
+struct llm_score {
+    const char *instruction, *response;
+    int score;          // 0 .. 100, or -1: the judge gave no such number, though asked twice
+    const char *answer; // what it said instead, or why there is nothing; NULL for a score
+};
+
+struct llm_scores {
+    struct llm_score *entries; // [n_entries] in the order of the file
+    int64_t n_entries;
+    int64_t n_scored, n_failed;
+    int64_t n_kept;   // of those scored: by an earlier run
+    double average;   // of the scores; these four are 0 if there is none
+    double deviation; // their standard deviation (of all, not of a sample)
+    double median;
+    int lowest, highest;
+    void *owner; // what the texts belong to
+};
+
+// Has a second model score answers. `file` is a JSON list of {"instruction", "input", "output", "model_response"};
+// the judge is asked the book's question about each, twice if it answers with anything but an integer from 0 to 100.
+// Each entry gets "score" (null after a failure, with "score_answer") and "score_judge", written now and then and at
+// the end, whatever ends it: so a later call goes on where this one stopped. A server that cannot be reached or answers
+// with something else than JSON ends it. `options` may be NULL; release the scores afterwards.
+LLM_API bool llm_score_answers(const char *file, const struct llm_score_options *options, struct llm_scores *scores,
+                               struct llm_error *err);
+LLM_API void llm_scores_release(struct llm_scores *scores);
+
 // ---- The machine ----------------------------------------------------------------------------
 
 struct llm_machine_options {
@@ -402,13 +711,15 @@ struct llm_convert_options {
     int dtype;          // enum llm_dtype, or -1: as stored (-1)
     int64_t shard_size; // bytes a file at most; 0: one file (0)
     bool overwrite;     // replace DST if it is there (false)
+    int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
     struct llm_callbacks callbacks;
 };
 
 LLM_API void llm_convert_options_init(struct llm_convert_options *options);
 
 // Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
-// config.json, model.safetensors or shards, and the vocabulary. All or nothing.
+// config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file
+// that torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
 LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
                          struct llm_error *err);
 

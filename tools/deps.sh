@@ -19,6 +19,7 @@ libzip-dev           libzip: zip archives
 liblzma-dev          liblzma: texts in .xz
 zlib1g-dev           zlib: texts in .gz
 libedit-dev          libedit: line editing at the prompt
+gnuplot-nox          gnuplot: the plots of a training run (without it, runs go on and say so)
 libcmocka-dev        cmocka: the unit tests
 python3              runs the end-to-end tests
 python3-pytest       the end-to-end tests themselves

@@ -3,6 +3,8 @@
 
     python3 tools/make_model_fixtures.py [DIRECTORY]        (default: tests/fixtures/models of this checkout)
 
+Empties the directory; make_torch_fixtures.py makes the rest of what belongs there.
+
 Made with torch 2.15.0, transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8.0, tensorflow 2.21.0 (the
 versions in use are written into DIRECTORY/README.md). The files are committed; neither the program nor its
 tests need Python packages.
@@ -39,7 +41,7 @@ N_PROMPT, N_GREEDY = 24, 40
 BASE = dict(vocab_size=101, n_positions=64, n_embd=24, n_head=3, n_layer=2)
 
 
-def make(seed, **changes):
+def make(seed, qkv_bias=True, **changes):
     """A model with weights large enough that its answers differ clearly, in float32, on evaluation."""
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(GPT2Config(**{**BASE, **changes}, attn_implementation="eager")).eval()
@@ -51,6 +53,8 @@ def make(seed, **changes):
                 tensor.normal_(1, 0.2)
             else:
                 tensor.normal_(0, 0.2)
+            if not qkv_bias and name.endswith("c_attn.bias"):
+                tensor.zero_()
     return model
 
 
@@ -287,6 +291,12 @@ def main():
                 task_specific_params={"text-generation": {"do_sample": True, "max_length": 50}},
                 tie_word_embeddings=None, dtype=None, transformers_version="4.3.0.dev0")
     add("distil", "like distilgpt2: mask buffers, 6 layers of 12 heads", distil)
+
+    # The book's model: transformers needs a bias, which is zero.
+    book = make_clear(prompt, qkv_bias=False, tie_word_embeddings=False)
+    save(book, path("noqkvbias"))
+    edit_config(path("noqkvbias"), qkv_bias=False)
+    add("noqkvbias", "the book's model: no bias on query, key and value (stored as zeros), head of its own", book)
 
     # With a vocabulary, so that text goes in and comes out.
     text = make_clear(prompt, vocab_size=300, n_embd=16, n_head=2, n_layer=1, eos_token_id=299, bos_token_id=299)

@@ -1,6 +1,6 @@
 // crc32c.c: see crc32c.h.
 //
-// Both versions work on the inverted register that CRC-32C prescribes and invert at the end.
+// All versions work on the inverted register that these checksums prescribe and invert at the end.
 // Divisions: plain C; SSE4.2; the choice.
 #include "base/crc32c.h"
 
@@ -8,10 +8,11 @@
 
 // ---- Plain C --------------------------------------------------------------------------------
 
-// The polynomial with its bits reversed, as the register holds x^0 in its highest bit.
-static const uint32_t polynomial = 0x82f63b78;
+// The polynomials with their bits reversed, as the register holds x^0 in its highest bit.
+static const uint32_t castagnoli = 0x82f63b78;
+static const uint32_t ieee_802_3 = 0xedb88320;
 
-static uint32_t step_bits(uint32_t crc) {
+static uint32_t step_bits(uint32_t polynomial, uint32_t crc) {
     for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ ((crc & 1) != 0 ? polynomial : 0);
     return crc;
 }
@@ -19,9 +20,9 @@ static uint32_t step_bits(uint32_t crc) {
 // Slicing by 8 (Kounavis and Berry 2005): table[k][b] is the register after byte b and k zero bytes, so
 // the effect of eight bytes is the sum of eight look-ups. The tables are made anew each call, in a few
 // microseconds, which spares 8 KiB of constants nobody can read.
-static uint32_t slice_by_8(uint32_t crc, const uint8_t *bytes, size_t n_words) {
+static uint32_t slice_by_8(uint32_t polynomial, uint32_t crc, const uint8_t *bytes, size_t n_words) {
     uint32_t table[8][256];
-    for (uint32_t b = 0; b < 256; b++) table[0][b] = step_bits(b);
+    for (uint32_t b = 0; b < 256; b++) table[0][b] = step_bits(polynomial, b);
     for (int k = 1; k < 8; k++) {
         for (int b = 0; b < 256; b++) table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 0xff];
     }
@@ -34,17 +35,25 @@ static uint32_t slice_by_8(uint32_t crc, const uint8_t *bytes, size_t n_words) {
     return crc;
 }
 
-uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t size) {
+static uint32_t crc_portable(uint32_t polynomial, uint32_t crc, const void *bytes, size_t size) {
     const uint8_t *at = bytes;
     crc = ~crc;
     // Below this the tables cost more than they save.
     if (size >= 512) {
-        crc = slice_by_8(crc, at, size / 8);
+        crc = slice_by_8(polynomial, crc, at, size / 8);
         at += size / 8 * 8;
         size %= 8;
     }
-    for (size_t i = 0; i < size; i++) crc = step_bits(crc ^ at[i]);
+    for (size_t i = 0; i < size; i++) crc = step_bits(polynomial, crc ^ at[i]);
     return ~crc;
+}
+
+uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t size) {
+    return crc_portable(castagnoli, crc, bytes, size);
+}
+
+uint32_t crc32_zip(uint32_t crc, const void *bytes, size_t size) {
+    return crc_portable(ieee_802_3, crc, bytes, size);
 }
 
 // ---- SSE4.2 ---------------------------------------------------------------------------------

@@ -14,4 +14,7 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t size);
 // The same in plain C, eight bytes a step: for CPUs without the instruction, and the test's oracle.
 uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t size);
 
+// Another one, used in the same way: the CRC-32 of zip (polynomial 0x04c11db7 of IEEE 802.3, reflected).
+uint32_t crc32_zip(uint32_t crc, const void *bytes, size_t size);
+
 #endif

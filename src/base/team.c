@@ -8,11 +8,12 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/signals.h"
 
 enum {
     // Turns of about 40 ns before a thread sleeps: longer than the pause between two products of one token,
@@ -112,13 +113,8 @@ struct team *team_new(int n_threads, struct llm_error *err) {
 // Starts the workers. Fewer than wanted is no error: the job is then shared among fewer. Signals are the
 // host's, so the workers leave them to its threads, but for those of a thread's own making (a fault in a mapping).
 static void team_start(struct team *team) {
-    sigset_t others, before;
-    sigfillset(&others);
-    sigdelset(&others, SIGBUS);
-    sigdelset(&others, SIGSEGV);
-    sigdelset(&others, SIGFPE);
-    sigdelset(&others, SIGILL);
-    pthread_sigmask(SIG_BLOCK, &others, &before);
+    sigset_t before;
+    signals_hold(&before);
     team->started = true;
     while (team->n_started < team->n_threads - 1) {
         struct worker *place = &team->places[team->n_started];
@@ -126,7 +122,7 @@ static void team_start(struct team *team) {
         if (pthread_create(&team->workers[team->n_started], NULL, worker_main, place) != 0) break;
         team->n_started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
 }
 
 static void team_begin_round(struct team *team) {

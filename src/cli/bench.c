@@ -9,8 +9,10 @@
 
 #include "base/error.h"
 #include "cli/bench_output.h"
+#include "cli/bench_train.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/train_options.h"
 
 enum {
     MAX_RESULTS = 16,
@@ -33,6 +35,8 @@ struct bench_args {
     int synthetic; // index into synthetic_sizes, or SYNTHETIC_NONE
     int repetitions;
     int threads;
+    bool train;
+    int compute;
     bool quick;
     bool csv;
     bool json;
@@ -42,13 +46,16 @@ struct bench_args {
 
 static const struct option options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory or .safetensors file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"synthetic", 0, OPTION_CHOICE, FIELD(synthetic), "SIZE", "random weights in the shape of this GPT-2, no MODEL", 0,
      0, synthetic_sizes},
     {"repetitions", 'r', OPTION_INT, FIELD(repetitions), "N", "times that each test is measured, after a warm-up", 1,
      MAX_REPETITIONS, NULL},
     {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
      NULL},
+    {"train", 0, OPTION_FLAG, FIELD(train), NULL, "steps of training instead", 0, 0, NULL},
+    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "with --train: what large products are computed in", 0, 0,
+     train_computes},
     {"quick", 0, OPTION_FLAG, FIELD(quick), NULL, "a few tokens, once: to see that it runs, not to measure", 0, 0,
      NULL},
     {"csv", 0, OPTION_FLAG, FIELD(csv), NULL, "print CSV", 0, 0, NULL},
@@ -102,12 +109,13 @@ static double bytes_position(const struct llm_model_info *model) {
     return (double)model->bytes_kv_cache / model->n_ctx;
 }
 
-// A prompt of n tokens, from which only the last one's logits are wanted: so the last layer goes on with that one
-// alone. Reading the weights once is all that must be; what the caches make of the rest is not counted.
+// A prompt of n tokens, from which only the last one's logits are wanted: so in the last layer the others are a key and
+// a value each, two thirds of flops_qkv, and nothing else. Reading the weights once is all that must be; what the
+// caches make of the rest is not counted.
 static void count_prompt(const struct llm_model_info *model, struct bench_result *result) {
     const double n = result->n_tokens;
     const double full = n * (flops_qkv(model) + flops_rest(model)) + flops_pairs(model, n * (n + 1) / 2);
-    const double last = n * flops_qkv(model) + flops_rest(model) + flops_pairs(model, n);
+    const double last = (2 * n + 1) / 3 * flops_qkv(model) + flops_rest(model) + flops_pairs(model, n);
     result->n_processed = n;
     result->flops = (model->n_layer - 1) * full + last + flops_head(model);
     result->bytes = (double)model->bytes_step + n * bytes_position(model);
@@ -126,18 +134,6 @@ static void count_generate(const struct llm_model_info *model, struct bench_resu
 
 // ---- Measuring ------------------------------------------------------------------------------
 
-// Mean and standard deviation (of a sample) of tokens/s.
-static void summarize(struct bench_result *result, const double *seconds, int n) {
-    double sum = 0, squares = 0;
-    for (int i = 0; i < n; i++) {
-        sum += result->n_processed / seconds[i];
-        result->seconds += seconds[i] / n;
-    }
-    result->mean = sum / n;
-    for (int i = 0; i < n; i++) squares += pow(result->n_processed / seconds[i] - result->mean, 2);
-    result->sd = n > 1 ? sqrt(squares / (n - 1)) : 0;
-}
-
 static bool go_on(void *user, const struct llm_piece *piece) {
     (void)user;
     (void)piece;
@@ -154,20 +150,20 @@ static bool repeat(struct bench *bench, struct llm_session *session, const struc
     generate.ignore_eos = true;
     generate.shift = false;
     // The first new token comes from the prompt's logits: n steps make n + 1.
-    generate.max_tokens = result->is_prompt ? 0 : result->n_tokens + 1;
-    bench->ids[0] = result->is_prompt ? repetition % min_int(2, bench->model.vocab_size) : 0;
-    const int n_prompt = result->is_prompt ? result->n_tokens : result->depth;
+    generate.max_tokens = result->kind == BENCH_PROMPT ? 0 : result->n_tokens + 1;
+    bench->ids[0] = result->kind == BENCH_PROMPT ? repetition % min_int(2, bench->model.vocab_size) : 0;
+    const int n_prompt = result->kind == BENCH_PROMPT ? result->n_tokens : result->depth;
     struct llm_generation generation = {0};
     if (!llm_session_generate(session, bench->ids, (size_t)n_prompt, &generate, go_on, NULL, &generation, err)) {
         return false;
     }
-    *seconds = result->is_prompt ? generation.prompt_seconds : generation.generate_seconds;
+    *seconds = result->kind == BENCH_PROMPT ? generation.prompt_seconds : generation.generate_seconds;
     llm_generation_release(&generation);
     return !command_interrupted() || error_set(err, LLM_ERROR_CANCELLED, "measuring was cancelled");
 }
 
 static bool measure(struct bench *bench, struct bench_result result, struct llm_error *err) {
-    if (result.is_prompt) {
+    if (result.kind == BENCH_PROMPT) {
         count_prompt(&bench->model, &result);
     } else {
         count_generate(&bench->model, &result);
@@ -182,7 +178,7 @@ static bool measure(struct bench *bench, struct bench_result result, struct llm_
     }
     llm_session_free(session);
     if (!ok) return false;
-    summarize(&result, seconds, bench->args->repetitions);
+    bench_summarize(&result, seconds, bench->args->repetitions);
     bench->results[bench->n_results++] = result;
     return true;
 }
@@ -193,12 +189,13 @@ static bool measure_prompts(struct bench *bench, struct llm_error *err) {
     const int n_ctx = bench->model.n_ctx;
     if (bench->args->quick) {
         return measure(
-            bench, (struct bench_result){.is_prompt = true, .n_tokens = min_int(QUICK_PROMPT, n_ctx), .batch = 1}, err);
+            bench, (struct bench_result){.kind = BENCH_PROMPT, .n_tokens = min_int(QUICK_PROMPT, n_ctx), .batch = 1},
+            err);
     }
     int before = 0;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0] && before < n_ctx; i++) {
         const int n = min_int(lengths[i], n_ctx);
-        if (!measure(bench, (struct bench_result){.is_prompt = true, .n_tokens = n, .batch = 1}, err)) return false;
+        if (!measure(bench, (struct bench_result){.kind = BENCH_PROMPT, .n_tokens = n, .batch = 1}, err)) return false;
         before = lengths[i];
     }
     return true;
@@ -215,7 +212,8 @@ static bool measure_generation(struct bench *bench, struct llm_error *err) {
     for (size_t i = 0; i < 2; i++) {
         if (i > 0 && depths[i] == depths[0]) break;
         for (int batch = 1; batch <= BATCH; batch += BATCH - 1) {
-            const struct bench_result test = {.n_tokens = n, .depth = depths[i], .batch = batch};
+            const struct bench_result test = {
+                .kind = BENCH_GENERATE, .n_tokens = n, .depth = depths[i], .batch = batch};
             if (!measure(bench, test, err)) return false;
         }
     }
@@ -283,13 +281,22 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     if ((n_operands > 0) + (args->model != NULL) + (args->synthetic != SYNTHETIC_NONE) > 1) {
         return command_usage(&command_bench, "MODEL, --model and --synthetic exclude each other");
     }
+    if (args->compute != LLM_COMPUTE_F32 && !args->train) {
+        return command_usage(&command_bench, "--compute is for --train");
+    }
     if (args->csv && args->json) return command_usage(&command_bench, "--csv and --json exclude each other");
     if (n_operands > 0) args->model = operands[0];
     if (args->quick) args->repetitions = 1;
     struct llm_error err = {0};
     struct bench bench = {.args = args};
-    const bool ok = bench_open(&bench, &err) && measure_machine(&bench, &err) && measure_prompts(&bench, &err) &&
-                    measure_generation(&bench, &err) && print_results(&bench, &err);
+    bool ok = bench_open(&bench, &err) && measure_machine(&bench, &err);
+    if (args->train) {
+        ok = ok && bench_train(bench.engine, &bench.model, args->compute, args->quick, args->repetitions, bench.results,
+                               &bench.n_results, &err);
+    } else {
+        ok = ok && measure_prompts(&bench, &err) && measure_generation(&bench, &err);
+    }
+    ok = ok && print_results(&bench, &err);
     free(bench.ids);
     llm_engine_free(bench.engine);
     return ok ? 0 : command_failed(&err);
@@ -298,8 +305,8 @@ static int bench_run(void *memory, int n_operands, char **operands) {
 const struct command command_bench = {
     .name = "bench",
     .summary = "measure how fast a model runs, beside what the machine can do",
-    .usage = "[options] [MODEL]\n"
-             "[options] --synthetic SIZE",
+    .usage = "[options] [--train] [MODEL]\n"
+             "[options] [--train] --synthetic SIZE",
     .description =
         "Measures the machine first: how fast it reads memory, multiplies matrices (oneDNN's sgemm in GPT-2's shapes) "
         "and multiplies and adds in registers, on one thread and on all. Then the model: processing a prompt of 128, "
@@ -309,9 +316,12 @@ const struct command command_bench = {
         "products and attention. Each is set beside the machine's own rate on as many threads: decoding is limited by "
         "reading, a prompt by sgemm. A model small enough for the processor's caches can read faster than memory. A "
         "prompt is computed once however many sequences continue it, so prompts have no batch of 8.\n\n"
+        "--train measures optimizer steps, forward, backward and AdamW, on random tokens: 4 examples of 64 and of 256 "
+        "tokens, and one of 1,024, as far as the context goes. GFLOP/s then counts backward as twice forward.\n\n"
         "--synthetic needs no download: its weights are random numbers, which take as long.",
     .examples = "  $ my-llm bench gpt2\n"
                 "  $ my-llm bench --synthetic 124M --threads 1\n"
+                "  $ my-llm bench --train --synthetic 124M --compute bf16\n"
                 "  $ my-llm bench --json bundled | jq '.results[].tokens_per_second'",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

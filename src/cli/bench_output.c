@@ -1,10 +1,29 @@
 // bench_output.c: see bench_output.h.
 #include "cli/bench_output.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
+
+// Mean and standard deviation (of a sample) of tokens/s.
+void bench_summarize(struct bench_result *result, const double *seconds, int n) {
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++) {
+        sum += result->n_processed / seconds[i];
+        result->seconds += seconds[i] / n;
+    }
+    result->mean = sum / n;
+    for (int i = 0; i < n; i++) squares += pow(result->n_processed / seconds[i] - result->mean, 2);
+    result->sd = n > 1 ? sqrt(squares / (n - 1)) : 0;
+}
+
+static const char *kind_name(const struct bench_result *result) {
+    static const char *const names[] = {
+        [BENCH_PROMPT] = "prompt", [BENCH_GENERATE] = "generate", [BENCH_TRAIN] = "train"};
+    return names[result->kind];
+}
 
 static double bytes_per_second(const struct bench_result *result) {
     return result->bytes / result->seconds;
@@ -18,6 +37,16 @@ static double flops_per_second(const struct bench_result *result) {
 
 static void print_rate(const char *name, const struct llm_machine_rate *rate, const char *unit) {
     printf("| %s | %.1f %s | %.1f %s |\n", name, 1e-9 * rate->one, unit, 1e-9 * rate->all, unit);
+}
+
+static void print_name(const struct bench_result *result) {
+    if (result->kind == BENCH_GENERATE) {
+        printf("| generate %d after %d |", result->n_tokens, result->depth);
+    } else if (result->kind == BENCH_TRAIN) {
+        printf("| train %d, %.3f s a step |", result->n_tokens, result->seconds);
+    } else {
+        printf("| prompt %d |", result->n_tokens);
+    }
 }
 
 void bench_print_markdown(const struct bench_report *report) {
@@ -36,15 +65,16 @@ void bench_print_markdown(const struct bench_report *report) {
            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for (int i = 0; i < report->n_results; i++) {
         const struct bench_result *result = &report->results[i];
-        char name[64];
-        if (result->is_prompt) {
-            snprintf(name, sizeof name, "prompt %d", result->n_tokens);
+        print_name(result);
+        printf(" %d | %.2f ± %.2f |", result->batch, result->mean, result->sd);
+        if (result->kind == BENCH_TRAIN) {
+            printf(" – | – |");
         } else {
-            snprintf(name, sizeof name, "generate %d after %d", result->n_tokens, result->depth);
+            printf(" %.2f | %.1f %% |", 1e-9 * bytes_per_second(result),
+                   100 * bytes_per_second(result) / machine->read.all);
         }
-        printf("| %s | %d | %.2f ± %.2f | %.2f | %.1f %% | %.2f | %.1f %% |\n", name, result->batch, result->mean,
-               result->sd, 1e-9 * bytes_per_second(result), 100 * bytes_per_second(result) / machine->read.all,
-               1e-9 * flops_per_second(result), 100 * flops_per_second(result) / machine->sgemm.all);
+        printf(" %.2f | %.1f %% |\n", 1e-9 * flops_per_second(result),
+               100 * flops_per_second(result) / machine->sgemm.all);
     }
     printf("\nMean ± standard deviation of %d repetition%s after a warm-up.\n", report->repetitions,
            report->repetitions == 1 ? "" : "s");
@@ -73,9 +103,9 @@ void bench_print_csv(const struct bench_report *report) {
     }
     for (int i = 0; i < report->n_results; i++) {
         const struct bench_result *result = &report->results[i];
-        printf("%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g\n", result->is_prompt ? "prompt" : "generate",
-               result->n_tokens, result->depth, result->batch, machine->n_threads, result->mean, result->sd,
-               bytes_per_second(result), flops_per_second(result), bytes_per_second(result) / machine->read.all,
+        printf("%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g\n", kind_name(result), result->n_tokens, result->depth,
+               result->batch, machine->n_threads, result->mean, result->sd, bytes_per_second(result),
+               flops_per_second(result), bytes_per_second(result) / machine->read.all,
                flops_per_second(result) / machine->sgemm.all);
     }
 }
@@ -107,14 +137,13 @@ static json_t *results_json(const struct bench_report *report) {
     json_t *results = json_array();
     for (int i = 0; i < report->n_results; i++) {
         const struct bench_result *result = &report->results[i];
-        json_array_append_new(results,
-                              json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f}", "test",
-                                        result->is_prompt ? "prompt" : "generate", "n_tokens", result->n_tokens,
-                                        "depth", result->depth, "batch", result->batch, "tokens_per_second", "mean",
-                                        result->mean, "sd", result->sd, "bytes_per_second", bytes_per_second(result),
-                                        "flops_per_second", flops_per_second(result), "share_of_read",
-                                        bytes_per_second(result) / report->machine->read.all, "share_of_sgemm",
-                                        flops_per_second(result) / report->machine->sgemm.all));
+        json_array_append_new(
+            results,
+            json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f}", "test", kind_name(result), "n_tokens",
+                      result->n_tokens, "depth", result->depth, "batch", result->batch, "tokens_per_second", "mean",
+                      result->mean, "sd", result->sd, "bytes_per_second", bytes_per_second(result), "flops_per_second",
+                      flops_per_second(result), "share_of_read", bytes_per_second(result) / report->machine->read.all,
+                      "share_of_sgemm", flops_per_second(result) / report->machine->sgemm.all));
     }
     return results;
 }

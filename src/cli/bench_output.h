@@ -4,10 +4,16 @@
 
 #include "my_llm.h"
 
-// One measurement: a prompt, or generation after one.
+enum bench_kind {
+    BENCH_PROMPT,
+    BENCH_GENERATE,
+    BENCH_TRAIN
+};
+
+// One measurement: a prompt, generation after one, or a step of training.
 struct bench_result {
-    bool is_prompt;
-    int n_tokens;       // of the prompt, or generated in each sequence
+    enum bench_kind kind;
+    int n_tokens;       // of the prompt, generated in each sequence, or of each example
     int depth;          // tokens in the context before
     int batch;          // sequences side by side
     double n_processed; // tokens of one repetition, all sequences
@@ -24,6 +30,9 @@ struct bench_report {
     int n_results;
     int repetitions;
 };
+
+// Fills in mean, sd and seconds from what n repetitions took.
+void bench_summarize(struct bench_result *result, const double *seconds, int n);
 
 void bench_print_markdown(const struct bench_report *report);
 void bench_print_csv(const struct bench_report *report);

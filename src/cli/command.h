@@ -17,6 +17,7 @@ enum option_type {
     OPTION_INT64,   // int64_t
     OPTION_UINT64,  // uint64_t
     OPTION_FLOAT,   // float
+    OPTION_DOUBLE,  // double
     OPTION_SIZE,    // int64_t; "500MB", "2GB", "4096" (powers of 1000; KiB, MiB, GiB: of 1024)
     OPTION_STRING,  // const char *, borrowed from argv; NULL when not given
     OPTION_STRINGS, // struct strings; may be given several times
@@ -42,7 +43,7 @@ struct option {
 };
 
 struct command {
-    const char *name;        // "generate"
+    const char *name;        // "generate", or "instruct score": a command of the group "instruct"
     const char *summary;     // one line for `my-llm help`
     const char *usage;       // after "my-llm generate ": "[-m MODEL] [PROMPT | -]"; several lines allowed
     const char *description; // paragraphs for --help and the man page, which fill them; lines that
@@ -53,8 +54,16 @@ struct command {
     size_t args_size;
     int min_operands, max_operands; // max -1: any number
     void (*init)(void *args);       // fills in the defaults
+    size_t given;                   // of a bool [n_options] in the argument struct, where the options that were given
+                                    // are marked; 0: nobody asks
     // Does the work. Returns the exit code: 0 done, 1 failed (after a sentence on stderr), 2 wrong usage.
     int (*run)(void *args, int n_operands, char **operands);
+};
+
+// Commands that belong together: each has two words for its name, of which the first is the group's.
+struct command_group {
+    const char *name;    // "instruct"
+    const char *summary; // one line for `my-llm help instruct`
 };
 
 // Prints "my-llm: <sentence>" on stderr and returns 1 (130, as shells do, after a cancelling Ctrl-C).
@@ -78,6 +87,11 @@ bool command_read_input(const char *path, char **bytes, size_t *size, struct llm
 
 extern const struct command command_generate;
 extern const struct command command_eval;
+extern const struct command command_pretrain;
+extern const struct command command_classify_train;
+extern const struct command command_classify_eval;
+extern const struct command command_classify_predict;
+extern const struct command command_instruct_score;
 extern const struct command command_tokenize;
 extern const struct command command_info;
 extern const struct command command_bench;
@@ -85,8 +99,10 @@ extern const struct command command_convert;
 extern const struct command command_download;
 extern const struct command command_help;
 
-// Every command, in the order that help shows; [n_commands], in commands.c.
+// Every command, in the order that help shows; [n_commands], in commands.c. Those of a group stand together.
 extern const struct command *const commands[];
 extern const int n_commands;
+extern const struct command_group command_groups[]; // [n_command_groups]
+extern const int n_command_groups;
 
 #endif

@@ -6,6 +6,11 @@
 const struct command *const commands[] = {
     &command_generate,
     &command_eval,
+    &command_pretrain,
+    &command_classify_train,
+    &command_classify_eval,
+    &command_classify_predict,
+    &command_instruct_score,
     &command_tokenize,
     &command_info,
     &command_bench,
@@ -16,3 +21,10 @@ const struct command *const commands[] = {
 // clang-format on
 
 const int n_commands = sizeof commands / sizeof commands[0];
+
+const struct command_group command_groups[] = {
+    {"classify", "train a classifier on labelled texts, and use it"},
+    {"instruct", "work with instructions and their answers"},
+};
+
+const int n_command_groups = sizeof command_groups / sizeof command_groups[0];

@@ -3,7 +3,8 @@
 // What a value completes to follows from its placeholder: FILE and MODEL files (a model is a directory
 // or a file; for MODEL also the names that download knows), DIR directories, choices their words,
 // anything else nothing. Operands complete to files, to commands after `help`, and to what can be
-// downloaded after `download`.
+// downloaded after `download`. Of a command of two words the second is completed as the first one is; in the shells'
+// tables its name is "instruct-score".
 #include <string.h>
 
 #include "cli/help.h"
@@ -41,8 +42,22 @@ static void print_choices(FILE *file, const struct option *option) {
     for (int i = 0; option->choices[i] != NULL; i++) fprintf(file, "%s%s", i == 0 ? "" : " ", option->choices[i]);
 }
 
-static void print_command_names(FILE *file) {
-    for (int i = 0; i < n_commands; i++) fprintf(file, "%s%s", i == 0 ? "" : " ", commands[i]->name);
+// The first words of the commands, a group's once; or the second words of a group's.
+static void print_command_names(FILE *file, const struct command_group *group) {
+    const char *separator = "";
+    for (int i = 0; i < n_commands; i++) {
+        const char *name = group == NULL ? commands[i]->name : command_within(commands[i], group);
+        if (group != NULL && name == NULL) continue;
+        const size_t size = strcspn(name, " ");
+        if (i > 0 && group == NULL && strncmp(commands[i - 1]->name, name, size + 1) == 0) continue;
+        fprintf(file, "%s%.*s", separator, (int)size, name);
+        separator = " ";
+    }
+}
+
+// A command's name as one word.
+static void print_key(FILE *file, const struct command *command) {
+    for (const char *c = command->name; *c != '\0'; c++) fputc(*c == ' ' ? '-' : *c, file);
 }
 
 static void print_download_names(FILE *file) {
@@ -77,8 +92,14 @@ static void print_quoted(FILE *file, const char *text, const char *quote, const 
 
 // One case arm for the word after an option: "generate:-m|generate:--model) ... ;;".
 static void bash_value(FILE *file, const struct command *command, const struct option *option) {
-    fprintf(file, "    %s:--%s", command->name, option->name);
-    if (option->letter != 0) fprintf(file, "|%s:-%c", command->name, option->letter);
+    fputs("    ", file);
+    print_key(file, command);
+    fprintf(file, ":--%s", option->name);
+    if (option->letter != 0) {
+        fputs("|", file);
+        print_key(file, command);
+        fprintf(file, ":-%c", option->letter);
+    }
     fputs(")", file);
     switch (value_kind(option)) {
     case VALUE_CHOICE:
@@ -104,17 +125,31 @@ static void bash_value(FILE *file, const struct command *command, const struct o
 }
 
 static void bash_words(FILE *file, const struct command *command) {
-    fprintf(file, "    %s:-*) words='", command->name);
+    fputs("    ", file);
+    print_key(file, command);
+    fputs(":-*) words='", file);
     for (int i = 0; i < command->n_options; i++) fprintf(file, "--%s ", command->options[i].name);
     fputs("--help' ;;\n", file);
     if (operands_kind(command) == OPERANDS_FILES) return;
     fprintf(file, "    %s:*) words='", command->name);
     if (operands_kind(command) == OPERANDS_COMMANDS) {
-        print_command_names(file);
+        print_command_names(file, NULL);
     } else {
         print_download_names(file);
     }
     fputs("' ;;\n", file);
+}
+
+// After a group's name comes the second word; from then on the two are one.
+static void bash_group(FILE *file, const struct command_group *group) {
+    fprintf(file, "    %s)\n        if [ \"$COMP_CWORD\" -eq 2 ]; then\n            COMPREPLY=($(compgen -W '",
+            group->name);
+    print_command_names(file, group);
+    fputs(" --help' -- \"$cur\"))\n"
+          "            return\n"
+          "        fi\n"
+          "        command=$command-${COMP_WORDS[2]} ;;\n",
+          file);
 }
 
 static void print_bash(FILE *file) {
@@ -127,10 +162,14 @@ static void print_bash(FILE *file) {
           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
           "        COMPREPLY=($(compgen -W '",
           file);
-    print_command_names(file);
+    print_command_names(file, NULL);
     fputs(" --help --version' -- \"$cur\"))\n"
           "        return\n"
           "    fi\n"
+          "    case $command in\n",
+          file);
+    for (int i = 0; i < n_command_groups; i++) bash_group(file, &command_groups[i]);
+    fputs("    esac\n"
           "    case $command:$prev in\n",
           file);
     for (int i = 0; i < n_commands; i++) {
@@ -193,7 +232,9 @@ static void zsh_option(FILE *file, const struct option *option) {
 }
 
 static void zsh_command(FILE *file, const struct command *command) {
-    fprintf(file, "    %s)\n        _arguments -S", command->name);
+    fputs("    ", file);
+    print_key(file, command);
+    fputs(")\n        _arguments -S", file);
     for (int i = 0; i < command->n_options; i++) zsh_option(file, &command->options[i]);
     fputs(" \\\n            '(-h --help)'{-h,--help}'[show help]' \\\n            '*:operand:", file);
     switch (operands_kind(command)) {
@@ -202,7 +243,7 @@ static void zsh_command(FILE *file, const struct command *command) {
         break;
     case OPERANDS_COMMANDS:
         fputs("(", file);
-        print_command_names(file);
+        print_command_names(file, NULL);
         fputs(")", file);
         break;
     case OPERANDS_DOWNLOADS:
@@ -212,6 +253,37 @@ static void zsh_command(FILE *file, const struct command *command) {
         break;
     }
     fputs("' ;;\n", file);
+}
+
+// What _describe takes: a name with its summary a line.
+static void zsh_names(FILE *file, const struct command_group *group) {
+    for (int i = 0; i < n_commands; i++) {
+        const char *name = command_within(commands[i], group);
+        if (name == NULL && group == NULL) name = commands[i]->name;
+        if (name == NULL || (group == NULL && name != commands[i]->name)) continue;
+        fprintf(file, "\n            '%s:", name);
+        print_quoted(file, commands[i]->summary, "'\\''", "");
+        fputs("'", file);
+    }
+    for (int i = 0; group == NULL && i < n_command_groups; i++) {
+        fprintf(file, "\n            '%s:", command_groups[i].name);
+        print_quoted(file, command_groups[i].summary, "'\\''", "");
+        fputs("'", file);
+    }
+}
+
+// After a group's name comes the second word; from then on the two are one.
+static void zsh_group(FILE *file, const struct command_group *group) {
+    fprintf(file, "    %s)\n        if (( CURRENT == 2 )); then\n            local -a some=(", group->name);
+    zsh_names(file, group);
+    fputs(")\n"
+          "            _describe -t commands command some\n"
+          "            return\n"
+          "        fi\n"
+          "        command=$command-$words[2]\n"
+          "        shift words\n"
+          "        (( CURRENT-- )) ;;\n",
+          file);
 }
 
 static void print_zsh(FILE *file) {
@@ -227,11 +299,7 @@ static void print_zsh(FILE *file) {
           "    if (( CURRENT == 2 )); then\n"
           "        local -a all=(",
           file);
-    for (int i = 0; i < n_commands; i++) {
-        fprintf(file, "\n            '%s:", commands[i]->name);
-        print_quoted(file, commands[i]->summary, "'\\''", "");
-        fputs("'", file);
-    }
+    zsh_names(file, NULL);
     fputs(")\n"
           "        _describe -t commands command all\n"
           "        return\n"
@@ -239,6 +307,10 @@ static void print_zsh(FILE *file) {
           "    local command=$words[2]\n"
           "    shift words\n"
           "    (( CURRENT-- ))\n"
+          "    case $command in\n",
+          file);
+    for (int i = 0; i < n_command_groups; i++) zsh_group(file, &command_groups[i]);
+    fputs("    esac\n"
           "    case $command in\n",
           file);
     for (int i = 0; i < n_commands; i++) zsh_command(file, commands[i]);
@@ -250,8 +322,32 @@ static void print_zsh(FILE *file) {
 
 // ---- fish -----------------------------------------------------------------------------------
 
+// When the words so far name the command.
+static void fish_condition(FILE *file, const struct command *command) {
+    const char *within = command_within(command, NULL);
+    const int size = (int)strcspn(command->name, " ");
+    fprintf(file, "complete -c my-llm -n '__fish_seen_subcommand_from %.*s", size, command->name);
+    if (within != NULL) fprintf(file, "; and __fish_seen_subcommand_from %s", within);
+    fputs("'", file);
+}
+
+// The command's name, or, of a command of two words, the second one after the first.
+static void fish_name(FILE *file, const struct command *command) {
+    const char *within = command_within(command, NULL);
+    if (within == NULL) {
+        fprintf(file, "complete -c my-llm -n __fish_use_subcommand -f -a %s -d '", command->name);
+    } else {
+        const int size = (int)(within - command->name - 1);
+        fprintf(file, "complete -c my-llm -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '", size, command->name,
+                within);
+    }
+    print_quoted(file, command->summary, "\\'", "\\");
+    fputs("'\n", file);
+}
+
 static void fish_option(FILE *file, const struct command *command, const struct option *option) {
-    fprintf(file, "complete -c my-llm -n '__fish_seen_subcommand_from %s' -l %s", command->name, option->name);
+    fish_condition(file, command);
+    fprintf(file, " -l %s", option->name);
     if (option->letter != 0) fprintf(file, " -s %c", option->letter);
     if (option_takes_value(option)) {
         switch (value_kind(option)) {
@@ -286,15 +382,18 @@ static void print_fish(FILE *file) {
           "complete -c my-llm -n __fish_use_subcommand -f -l version -s V -d 'print the version'\n"
           "complete -c my-llm -l help -s h -d 'show help'\n",
           file);
+    for (int i = 0; i < n_command_groups; i++) {
+        fprintf(file, "complete -c my-llm -n __fish_use_subcommand -f -a %s -d '", command_groups[i].name);
+        print_quoted(file, command_groups[i].summary, "\\'", "\\");
+        fputs("'\n", file);
+    }
     for (int i = 0; i < n_commands; i++) {
         const struct command *command = commands[i];
-        fprintf(file, "complete -c my-llm -n __fish_use_subcommand -f -a %s -d '", command->name);
-        print_quoted(file, command->summary, "\\'", "\\");
-        fputs("'\n", file);
+        fish_name(file, command);
         if (operands_kind(command) != OPERANDS_FILES) {
             fprintf(file, "complete -c my-llm -n '__fish_seen_subcommand_from %s' -f -a '", command->name);
             if (operands_kind(command) == OPERANDS_COMMANDS) {
-                print_command_names(file);
+                print_command_names(file, NULL);
             } else {
                 print_download_names(file);
             }

@@ -1,10 +1,11 @@
-// convert.c: `my-llm convert`: any model that can be opened, written as a directory that transformers opens.
+// convert.c: `my-llm convert`: any model that can be opened, written as transformers or PyTorch opens it.
 #include "cli/command.h"
 #include "cli/progress.h"
 
 struct convert_args {
     int dtype; // enum llm_dtype, in the order of `dtypes`; -1: as stored
     int64_t shard_size;
+    int n_head;
     bool force;
 };
 
@@ -16,6 +17,8 @@ static const struct option options[] = {
      "number format of the weights (default: as stored)", 0, 0, dtypes},
     {"shard-size", 0, OPTION_SIZE, offsetof(struct convert_args, shard_size), "SIZE",
      "split the weights into files of at most SIZE (default: one file)", 1, 9e18, NULL},
+    {"n-head", 0, OPTION_INT, offsetof(struct convert_args, n_head), "N",
+     "heads of a SRC without a config.json (default: 64 numbers each, as GPT-2 has them)", 1, 1 << 14, NULL},
     {"force", 'f', OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace the model that is at DST", 0, 0,
      NULL},
 };
@@ -32,6 +35,7 @@ static int convert_run(void *memory, int n_operands, char **operands) {
     llm_convert_options_init(&converting);
     converting.dtype = args->dtype;
     converting.shard_size = args->shard_size;
+    converting.n_head = args->n_head;
     converting.overwrite = args->force;
     converting.callbacks = command_callbacks();
     if (!llm_convert(operands[0], operands[1], &converting, &err)) return command_failed(&err);
@@ -41,15 +45,20 @@ static int convert_run(void *memory, int n_operands, char **operands) {
 
 const struct command command_convert = {
     .name = "convert",
-    .summary = "write a model as a Hugging Face directory",
-    .usage = "[--dtype DTYPE] [--shard-size SIZE] [--force] SRC DST",
+    .summary = "write a model as a Hugging Face directory or a PyTorch file",
+    .usage = "[--dtype DTYPE] [--shard-size SIZE] [--n-head N] [--force] SRC DST",
     .description =
-        "Writes model SRC (a name, a directory, or one .safetensors file) as directory DST in Hugging Face layout: "
-        "config.json, model.safetensors (or shards and their index), and the vocabulary. transformers opens the "
-        "result.\n\n"
+        "Writes model SRC (a name, a directory, or one .safetensors or .pth file) as directory DST in Hugging Face "
+        "layout: config.json, model.safetensors (or shards and their index), and the vocabulary. transformers opens "
+        "the result.\n\n"
+        "When DST ends in .pth or .pt it becomes one file of PyTorch's: the state dict of GPTModel in the book \"Build "
+        "a Large Language Model (From Scratch)\", for torch.load() and load_state_dict(). It holds the weights alone; "
+        "what GPTModel must be told is printed.\n\n"
         "DST appears when it is whole: an interrupted conversion leaves nothing that passes for a model. With "
         "--force the model at DST is exchanged for the new one in one step.",
     .examples = "  $ my-llm convert gpt2 ./gpt2-hf\n"
+                "  $ my-llm convert gpt2 gpt2.pth\n"
+                "  $ my-llm convert model_and_optimizer.pth ./my-model\n"
                 "  $ my-llm convert --dtype bf16 --shard-size 500MB gpt2-xl ./gpt2-xl-bf16",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -150,7 +150,11 @@ static int eval_run(void *memory, int n_operands, char **operands) {
     struct llm_engine *engine = llm_engine_open(model, &opening, &err);
     if (engine == NULL) return command_failed(&err);
     struct llm_evaluation evaluation;
-    bool ok = evaluate(args, engine, operands[n_operands - 1], &evaluation, &err);
+    struct llm_model_info info;
+    llm_engine_info(engine, &info);
+    bool ok = info.n_labels == 0 || error_set(&err, LLM_ERROR_UNSUPPORTED,
+                                              "%s: is a classifier, which writes no text to be scored", info.path);
+    ok = ok && evaluate(args, engine, operands[n_operands - 1], &evaluation, &err);
     llm_engine_free(engine);
     if (!ok) return command_failed(&err);
     progress_clear();

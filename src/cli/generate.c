@@ -32,7 +32,7 @@ struct generate_args {
 
 static const struct option generate_options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory or .safetensors file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"file", 'f', OPTION_STRING, FIELD(file), "FILE", "read the prompt from a file; - is standard input", 0, 0, NULL},
     {"prompt-ids", 0, OPTION_STRING, FIELD(prompt_ids), "IDS", "token ids as the prompt: \"1 2 3\"", 0, 0, NULL},
     {"print-ids", 0, OPTION_FLAG, FIELD(print_ids), NULL, "print token ids in place of text", 0, 0, NULL},
@@ -209,6 +209,8 @@ static bool app_open(struct app *app, struct llm_error *err) {
     app->engine = llm_engine_open(args->model, &options, err);
     if (app->engine == NULL) return false;
     app->tokenizer = llm_engine_tokenizer(app->engine);
+    app->session = llm_session_new(app->engine, args->samples, err);
+    if (app->session == NULL) return false;
     const bool needs_text = args->prompt_ids == NULL || (!args->print_ids && !args->json);
     if (app->tokenizer == NULL && needs_text) {
         struct llm_model_info info;
@@ -217,8 +219,7 @@ static bool app_open(struct app *app, struct llm_error *err) {
                          "%s: the model has no vocabulary, so it has no text; give --prompt-ids and --print-ids",
                          info.path);
     }
-    app->session = llm_session_new(app->engine, args->samples, err);
-    return app->session != NULL;
+    return true;
 }
 
 static int generate_with(struct app *app, enum source source, const char *text, size_t size) {

@@ -124,12 +124,36 @@ void help_print_command(FILE *file, const struct command *command) {
     if (command->examples != NULL) fprintf(file, "\nExamples:\n%s\n", command->examples);
 }
 
+static void print_summary(FILE *file, const char *name, const char *summary, int width) {
+    fprintf(file, "  %-*s  %s\n", width, name, summary);
+}
+
 void help_print_program(FILE *file) {
     fputs("usage: my-llm COMMAND [options] [operands]\n\n"
           "Runs GPT-2 models on this computer's processor.\n\nCommands:\n",
           file);
-    for (int i = 0; i < n_commands; i++) fprintf(file, "  %-10s  %s\n", commands[i]->name, commands[i]->summary);
+    int width = 0;
+    for (int i = 0; i < n_commands; i++) {
+        const int length = (int)strlen(commands[i]->name);
+        if (length > width) width = length;
+    }
+    for (int i = 0; i < n_commands; i++) print_summary(file, commands[i]->name, commands[i]->summary, width);
     fputs("\n'my-llm help COMMAND' tells about one of them; 'my-llm --version' which version this is.\n", file);
+}
+
+void help_print_group(FILE *file, const struct command_group *group) {
+    fprintf(file, "usage: my-llm %s COMMAND [options] [operands]\n\n", group->name);
+    fprintf(file, "Commands to %s:\n", group->summary);
+    int width = 0;
+    for (int i = 0; i < n_commands; i++) {
+        const char *name = command_within(commands[i], group);
+        if (name != NULL && (int)strlen(name) > width) width = (int)strlen(name);
+    }
+    for (int i = 0; i < n_commands; i++) {
+        const char *name = command_within(commands[i], group);
+        if (name != NULL) print_summary(file, name, commands[i]->summary, width);
+    }
+    fprintf(file, "\n'my-llm help %s COMMAND' tells about one of them.\n", group->name);
 }
 
 // ---- The command ----------------------------------------------------------------------------
@@ -151,24 +175,6 @@ static void help_init(void *memory) {
     *(struct help_args *)memory = (struct help_args){.completion = -1};
 }
 
-const struct command *command_find(const char *name) {
-    for (int i = 0; i < n_commands; i++) {
-        if (strcmp(commands[i]->name, name) == 0) return commands[i];
-    }
-    return NULL;
-}
-
-int command_unknown(const char *name) {
-    const char *names[64];
-    int n = 0;
-    for (; n < n_commands && n < 64; n++) names[n] = commands[n]->name;
-    const char *nearest = nearest_name(name, names, n);
-    fprintf(stderr, "my-llm: there is no command \"%s\"", name);
-    if (nearest != NULL) fprintf(stderr, "; did you mean \"%s\"?", nearest);
-    fputs("\n'my-llm help' lists the commands.\n", stderr);
-    return 2;
-}
-
 static int help_run(void *memory, int n_operands, char **operands) {
     const struct help_args *args = memory;
     if (args->man || args->completion >= 0) {
@@ -180,9 +186,13 @@ static int help_run(void *memory, int n_operands, char **operands) {
         }
     } else if (n_operands == 0) {
         help_print_program(stdout);
+    } else if (n_operands == 1 && group_find(operands[0]) != NULL) {
+        help_print_group(stdout, group_find(operands[0]));
     } else {
-        const struct command *command = command_find(operands[0]);
-        if (command == NULL) return command_unknown(operands[0]);
+        int used = 0;
+        const struct command *command = command_find(n_operands, operands, &used);
+        if (command == NULL) return command_unknown(n_operands, operands);
+        if (used < n_operands) return command_usage(&command_help, "\"%s\" is one too many", operands[used]);
         help_print_command(stdout, command);
     }
     return 0;
@@ -199,7 +209,7 @@ const struct command command_help = {
     .n_options = sizeof options / sizeof options[0],
     .args_size = sizeof(struct help_args),
     .min_operands = 0,
-    .max_operands = 1,
+    .max_operands = 2,
     .init = help_init,
     .run = help_run,
 };

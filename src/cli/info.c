@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 
@@ -43,6 +44,19 @@ static void print_bytes(const char *name, int64_t bytes, const char *remark) {
     printf("  %-20s %12s%s%s\n", name, amount, *remark == '\0' ? "" : "  ", remark);
 }
 
+// "classifier    2 labels: 'ham', 'spam'", of many the first ones.
+static void print_labels(const struct llm_model_info *info) {
+    enum {
+        SHOWN = 8
+    };
+    printf("classifier    %d label%s", info->n_labels, info->n_labels == 1 ? "" : "s");
+    for (int i = 0; info->labels != NULL && i < info->n_labels && i < SHOWN; i++) {
+        char name[STR_QUOTE_SIZE];
+        printf("%s %s", i == 0 ? ":" : ",", str_quote(info->labels[i], name));
+    }
+    puts(info->labels != NULL && info->n_labels > SHOWN ? ", ..." : "");
+}
+
 static void print_architecture(const struct llm_model_info *info) {
     printf("model         %s\n", info->path);
     printf("format        %s, %s\n", info->format, info->dtype);
@@ -53,9 +67,11 @@ static void print_architecture(const struct llm_model_info *info) {
            info->has_tokenizer ? "" : " (no vocabulary beside the model)");
     printf("activation    %s\n", info->activation);
     printf("layer norm    epsilon %g\n", info->layer_norm_epsilon);
-    printf("attention     scores %s%s\n", info->scale_attn_weights ? "divided by sqrt(head size)" : "not scaled",
-           info->scale_attn_by_layer ? " and divided by the layer's number" : "");
-    printf("output head   %s\n", info->tied_head ? "the token embedding" : "its own");
+    printf("attention     scores %s%s%s\n", info->scale_attn_weights ? "divided by sqrt(head size)" : "not scaled",
+           info->scale_attn_by_layer ? " and divided by the layer's number" : "",
+           info->qkv_bias ? "" : "; no bias on query, key and value");
+    if (info->n_labels == 0) printf("output head   %s\n", info->tied_head ? "the token embedding" : "its own");
+    if (info->n_labels > 0) print_labels(info);
 }
 
 static void print_parts(const struct llm_model_info *info) {
@@ -97,6 +113,15 @@ static json_t *parts_json(const struct llm_model_info *info) {
     return parts;
 }
 
+// null: it names none
+static json_t *labels_json(const struct llm_model_info *info) {
+    json_t *labels = info->labels == NULL ? json_null() : json_array();
+    for (int i = 0; info->labels != NULL && i < info->n_labels; i++) {
+        json_array_append_new(labels, json_string(info->labels[i]));
+    }
+    return labels;
+}
+
 static json_t *files_json(const struct llm_model_info *info) {
     json_t *files = json_array();
     for (int i = 0; i < info->n_files; i++) {
@@ -109,18 +134,19 @@ static json_t *files_json(const struct llm_model_info *info) {
 static bool print_json(const struct llm_model_info *info) {
     // Not counted (--no-check): null.
     json_t *nonfinite = info->n_nonfinite < 0 ? json_null() : json_integer((json_int_t)info->n_nonfinite);
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:I, s:o, s:o, s:o, "
-                  "s:{s:I, s:I, s:I, s:I}, s:s, s:i}",
-                  "path", info->path, "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
-                  info->n_head, "n_embd", info->n_embd, "n_inner", info->n_inner, "n_ctx", info->n_ctx, "vocab_size",
-                  info->vocab_size, "activation", info->activation, "layer_norm_epsilon", info->layer_norm_epsilon,
-                  "tied_head", info->tied_head, "scale_attn_weights", info->scale_attn_weights, "scale_attn_by_layer",
-                  info->scale_attn_by_layer, "has_tokenizer", info->has_tokenizer, "n_params",
-                  (json_int_t)info->n_params, "parts", parts_json(info), "files", files_json(info), "n_nonfinite",
-                  nonfinite, "bytes", "weights", (json_int_t)info->bytes_weights, "kv_cache",
-                  (json_int_t)info->bytes_kv_cache, "inference", (json_int_t)info->bytes_inference, "training",
-                  (json_int_t)info->bytes_training, "isa", info->isa, "n_threads", info->n_threads);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:b, s:i, s:o, s:I, s:o, s:o, "
+        "s:o, "
+        "s:{s:I, s:I, s:I, s:I}, s:s, s:i}",
+        "path", info->path, "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
+        info->n_head, "n_embd", info->n_embd, "n_inner", info->n_inner, "n_ctx", info->n_ctx, "vocab_size",
+        info->vocab_size, "activation", info->activation, "layer_norm_epsilon", info->layer_norm_epsilon, "tied_head",
+        info->tied_head, "scale_attn_weights", info->scale_attn_weights, "scale_attn_by_layer",
+        info->scale_attn_by_layer, "qkv_bias", info->qkv_bias, "has_tokenizer", info->has_tokenizer, "n_labels",
+        info->n_labels, "labels", labels_json(info), "n_params", (json_int_t)info->n_params, "parts", parts_json(info),
+        "files", files_json(info), "n_nonfinite", nonfinite, "bytes", "weights", (json_int_t)info->bytes_weights,
+        "kv_cache", (json_int_t)info->bytes_kv_cache, "inference", (json_int_t)info->bytes_inference, "training",
+        (json_int_t)info->bytes_training, "isa", info->isa, "n_threads", info->n_threads);
     char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL) puts(text);
     free(text);
@@ -161,7 +187,8 @@ const struct command command_info = {
     .summary = "show a model's architecture, parameters, files and memory",
     .usage = "[MODEL]",
     .description =
-        "Opens MODEL (a name, a directory, or one .safetensors file; without it the downloaded gpt2, else the bundled "
+        "Opens MODEL (a name, a directory, or one .safetensors or .pth file; without it the downloaded gpt2, else the "
+        "bundled "
         "model) and tells what it is: architecture, parameters by part, files, the memory it takes to run and to "
         "train, and the kernels that this processor would use.\n\n"
         "The weights are read once to count those that are NaN or infinite; such a model still runs, and its text "

@@ -57,8 +57,16 @@ static int dispatch(int argc, char **argv) {
         help_print_program(stdout);
         return 0;
     }
-    const struct command *command = command_find(word);
-    return command == NULL ? command_unknown(word) : command_run(command, argc - 2, argv + 2);
+    const struct command_group *group = group_find(word);
+    const bool asked = argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+    if (group != NULL && (argc == 2 || asked)) {
+        help_print_group(asked ? stdout : stderr, group);
+        return asked ? 0 : 2;
+    }
+    int used = 0;
+    const struct command *command = command_find(argc - 1, argv + 1, &used);
+    if (command == NULL) return command_unknown(argc - 1, argv + 1);
+    return command_run(command, argc - 1 - used, argv + 1 + used);
 }
 
 int main(int argc, char **argv) {

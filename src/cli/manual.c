@@ -109,6 +109,7 @@ void help_print_man(FILE *file) {
           ".TP\n.B MY_LLM_HOME\nWhere downloaded models and data sets are\n"
           "(default: \\fI$XDG_DATA_HOME/my\\-llm\\fR, else \\fI~/.local/share/my\\-llm\\fR).\n"
           ".TP\n.B MY_LLM_MIRROR\nA URL (http, https, file) that is asked in place of the origin of downloads.\n"
+          ".TP\n.B OPENAI_API_KEY\nThe key that \\fBinstruct score \\-\\-api openai\\fR sends.\n"
           ".TP\n.B MY_LLM_THREADS\nHow many threads to use (default: the cores this process may use).\n"
           ".TP\n.B MY_LLM_ISA\nWhich kernels to use: ref, baseline, avx2 or avx512 (default: the best this processor "
           "has).\n"

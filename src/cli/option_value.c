@@ -30,6 +30,8 @@ size_t option_type_size(enum option_type type) {
         return sizeof(uint64_t);
     case OPTION_FLOAT:
         return sizeof(float);
+    case OPTION_DOUBLE:
+        return sizeof(double);
     case OPTION_STRING:
         return sizeof(const char *);
     case OPTION_STRINGS:
@@ -109,18 +111,22 @@ static void limits_of(const struct option *option, double *min, double *max) {
     if (given && option->max < *max) *max = option->max;
 }
 
+static bool is_real(const struct option *option) {
+    return option->type == OPTION_FLOAT || option->type == OPTION_DOUBLE;
+}
+
 static void limit_text(const struct option *option, double limit, char *text, size_t size) {
     if (option->type == OPTION_SIZE) {
         size_text((int64_t)limit, text, size);
     } else {
-        snprintf(text, size, option->type == OPTION_FLOAT ? "%g" : "%.0f", limit);
+        snprintf(text, size, is_real(option) ? "%g" : "%.0f", limit);
     }
 }
 
 // "--top-p is "2", a number from 0 to 1 was expected". Always returns false.
 static bool number_refused(const struct option *option, const char *flag, const char *word, struct llm_error *err) {
     const char *kind = "a whole number";
-    if (option->type == OPTION_FLOAT) kind = "a number";
+    if (is_real(option)) kind = "a number";
     if (option->type == OPTION_SIZE) kind = "a size such as 500MB, 2GiB or 4096";
     double min, max, type_min, type_max;
     limits_of(option, &min, &max);
@@ -150,7 +156,7 @@ static bool looks_like_number(const char *word, bool fraction) {
 
 static bool number_store(const struct option *option, const char *flag, const char *word, void *field,
                          struct llm_error *err) {
-    const bool fraction = option->type == OPTION_FLOAT || option->type == OPTION_SIZE;
+    const bool fraction = is_real(option) || option->type == OPTION_SIZE;
     if (!looks_like_number(word, fraction)) return number_refused(option, flag, word, err);
     char *end = NULL;
     long long whole = 0;
@@ -162,9 +168,9 @@ static bool number_store(const struct option *option, const char *flag, const ch
         natural = strtoull(word, &end, 10);
         value = (double)natural;
         ok = *word != '-' && *end == '\0' && errno == 0;
-    } else if (option->type == OPTION_FLOAT) {
+    } else if (is_real(option)) {
         value = strtod(word, &end);
-        ok = *end == '\0' && isfinite((float)value);
+        ok = *end == '\0' && isfinite(option->type == OPTION_FLOAT ? (double)(float)value : value);
     } else if (option->type == OPTION_SIZE) {
         ok = size_parse(word, &value) && value < 9.2e18; // below 2^63, so the cast is defined
         whole = ok ? (long long)value : 0;
@@ -185,6 +191,9 @@ static bool number_store(const struct option *option, const char *flag, const ch
         break;
     case OPTION_FLOAT:
         *(float *)field = (float)value;
+        break;
+    case OPTION_DOUBLE:
+        *(double *)field = value;
         break;
     default:
         *(int64_t *)field = whole;
@@ -252,6 +261,9 @@ static bool number_allowed(const struct option *option, const void *field) {
     case OPTION_FLOAT:
         value = (double)*(const float *)field;
         break;
+    case OPTION_DOUBLE:
+        value = *(const double *)field;
+        break;
     default:
         value = (double)*(const int64_t *)field;
         break;
@@ -282,6 +294,9 @@ void option_value_text(const struct option *option, const void *args, char *text
         break;
     case OPTION_FLOAT:
         snprintf(text, size, "%g", (double)*(const float *)field);
+        break;
+    case OPTION_DOUBLE:
+        snprintf(text, size, "%g", *(const double *)field);
         break;
     case OPTION_SIZE:
         size_text(*(const int64_t *)field, text, size);

@@ -128,7 +128,10 @@ static enum options_outcome parse_option(const struct command *command, int argc
         value = argv[++*at];
     }
     struct llm_error refused = {0};
-    if (option_value_store(option, flag, value, args, &refused)) return OPTIONS_OK;
+    if (option_value_store(option, flag, value, args, &refused)) {
+        if (command->given != 0) ((bool *)((char *)args + command->given))[option - command->options] = true;
+        return OPTIONS_OK;
+    }
     error_set(err, refused.code, "%s", refused.text);
     return refused.code == LLM_ERROR_MEMORY ? OPTIONS_FAILED : OPTIONS_WRONG;
 }
@@ -163,6 +166,15 @@ enum options_outcome options_parse(const struct command *command, int argc, char
     return OPTIONS_OK;
 }
 
+void options_overlay(const struct command *command, const void *from, void *to) {
+    const bool *given = (const bool *)((const char *)from + command->given);
+    for (int i = 0; i < command->n_options; i++) {
+        const struct option *option = &command->options[i];
+        if (!given[i]) continue;
+        memcpy((char *)to + option->offset, (const char *)from + option->offset, option_type_size(option->type));
+    }
+}
+
 void options_release(const struct command *command, void *args) {
     for (int i = 0; i < command->n_options; i++) {
         if (command->options[i].type != OPTION_STRINGS) continue;
@@ -182,6 +194,15 @@ static bool name_sound(const char *name) {
         if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '-') return false;
     }
     return true;
+}
+
+// A command's name is a word, or a group's word and one more.
+static bool command_name_sound(const char *name) {
+    char group[NAME_MAX_LENGTH + 2];
+    const char *space = name == NULL ? NULL : strchr(name, ' ');
+    if (space == NULL) return name_sound(name);
+    snprintf(group, sizeof group, "%.*s", (int)(space - name), name);
+    return name_sound(group) && name_sound(space + 1);
 }
 
 // What makes one row wrong by itself, or NULL.
@@ -219,7 +240,7 @@ static const char *pair_fault(const struct option *a, const struct option *b) {
 }
 
 bool options_check(const struct command *command, struct llm_error *err) {
-    if (!name_sound(command->name)) return error_set(err, LLM_ERROR_ARGUMENT, "a command has no sound name");
+    if (!command_name_sound(command->name)) return error_set(err, LLM_ERROR_ARGUMENT, "a command has no sound name");
     const char *fault = NULL;
     if (command->summary == NULL || command->usage == NULL || command->description == NULL || command->run == NULL) {
         fault = "summary, usage, description or run is missing";

@@ -22,6 +22,10 @@ enum options_outcome {
 // options_release() afterwards, whatever the outcome.
 enum options_outcome options_parse(const struct command *command, int argc, char **argv, void *args, int *n_operands,
                                    struct llm_error *err);
+// Copies the fields of the options that were given in `from` (see command.given) to another argument struct, which
+// holds other defaults: a preset's.
+void options_overlay(const struct command *command, const void *from, void *to);
+
 // Frees the lists of OPTION_STRINGS.
 void options_release(const struct command *command, void *args);
 

@@ -48,7 +48,7 @@ void amount_text(char *text, size_t size, int64_t amount, const char *unit) {
     snprintf(text, size, i == 0 ? "%.0f %s" : "%.1f %s", value, units[i]);
 }
 
-static void time_text(char *text, size_t size, double seconds) {
+void time_text(char *text, size_t size, double seconds) {
     const int64_t whole = (int64_t)(seconds + 0.5);
     if (whole >= 3600) {
         snprintf(text, size, "%lld:%02d:%02d", (long long)(whole / 3600), (int)(whole / 60 % 60), (int)(whole % 60));
@@ -127,6 +127,17 @@ void progress_clear(void) {
     if (bar.drawn && bar.finished) fputc('\n', stderr);
     if (bar.drawn && !bar.finished) fputs("\r\033[K", stderr);
     bar.drawn = false;
+}
+
+void progress_text(const char *line) {
+    const double now = now_seconds();
+    if (!isatty(STDERR_FILENO) || (bar.drawn && now - bar.redrawn < redraw_seconds)) return;
+    if (bar.begun) progress_clear(); // a thing's bar gives way, and begins anew if it goes on
+    bar.begun = false;
+    bar.finished = false;
+    fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
+    bar.drawn = true;
+    bar.redrawn = now;
 }
 
 static void bar_begin(const struct llm_progress *progress, double now) {

@@ -11,6 +11,9 @@
 bool progress_show(void *user, const struct llm_progress *progress);
 void progress_notice(void *user, const char *sentence);
 
+// Shows one line of the caller's in the bar's place, at a terminal only, ten times a second at most.
+void progress_text(const char *line);
+
 // Takes a bar that is still shown off the line, so that something else can be printed.
 void progress_clear(void);
 
@@ -19,5 +22,8 @@ void progress_line(char *line, size_t size, int columns, const struct llm_progre
 
 // "548.1 MB", "12 tokens".
 void amount_text(char *text, size_t size, int64_t amount, const char *unit);
+
+// "1:05", "2:03:04".
+void time_text(char *text, size_t size, double seconds);
 
 #endif

@@ -41,6 +41,9 @@ void *container_extra(const struct container *container, const char *format);
 // there twice; then sorts by name. Sentences begin with the file's path.
 bool container_finish(struct container *container, struct llm_error *err);
 
+// The last step of a format whose tensors may share their data and have other things between them.
+bool container_index(struct container *container, struct llm_error *err);
+
 // Says so when the bytes are a well-known wrong thing in place of weights: a Git LFS pointer, a web page,
 // a zip archive. True when there is nothing to say.
 bool container_check_foreign(const uint8_t *bytes, size_t size, struct llm_error *err);

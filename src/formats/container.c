@@ -14,12 +14,14 @@
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "formats/tensorflow.h"
+#include "formats/torch_zip.h"
 
 // ---- The table of formats -------------------------------------------------------------------
 
 static const struct container_format formats[] = {
     {"safetensors", safetensors_probe, safetensors_open},
     {"TensorFlow checkpoint", tensorflow_probe, tensorflow_open},
+    {torch_zip_format, torch_zip_probe, torch_zip_open},
     {"GGUF", gguf_probe, gguf_open},
 };
 
@@ -31,12 +33,12 @@ struct container *container_open(const char *path, struct llm_error *err) {
         error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no such file or directory", path);
     } else if (directory_exists(path)) {
         error_set(err, LLM_ERROR_NOT_FOUND,
-                  "%s: no weights in this directory; model.safetensors, model.safetensors.index.json or "
-                  "model.ckpt.index was expected",
+                  "%s: no weights in this directory; model.safetensors, model.safetensors.index.json, "
+                  "pytorch_model.bin or model.ckpt.index was expected",
                   path);
     } else {
         error_set(err, LLM_ERROR_NOT_FOUND,
-                  "%s: is not a model; a directory, or a .safetensors or .gguf file, was expected", path);
+                  "%s: is not a model; a directory, or a .safetensors, .pth or .gguf file was expected", path);
     }
     return NULL;
 }
@@ -191,7 +193,7 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
                          TENSOR_MAX_RANK);
     }
     tensor->rank = rank;
-    memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape);
+    if (rank > 0) memcpy(tensor->shape, shape, (size_t)rank * sizeof *shape); // a scalar may come without a shape
     // The product without the zeros must fit too: [2^62, 4, 0] is no honest way to write an empty tensor.
     uint64_t n = 1;
     bool empty = false;
@@ -279,13 +281,25 @@ bool container_finish(struct container *container, struct llm_error *err) {
         }
         first = end;
     }
+    return container_index(container, err);
+}
+
+bool container_index(struct container *container, struct llm_error *err) {
+    struct tensor_view *tensors = container->tensors;
+    const int n = container->n_tensors;
     if (n > 0) qsort(tensors, (size_t)n, sizeof *tensors, compare_names);
     for (int i = 1; i < n; i++) {
         if (strcmp(tensors[i - 1].name, tensors[i].name) != 0) continue;
-        // Only in different files: within one, the readers refuse a name that comes twice.
         char name[STR_QUOTE_SIZE];
-        return error_set(err, LLM_ERROR_FORMAT, "%s: tensor %s is also in %s", container->files[tensors[i].file].path,
-                         str_quote(tensors[i].name, name), path_base(container->files[tensors[i - 1].file].path));
+        str_quote(tensors[i].name, name);
+        const char *path = container->files[tensors[i].file].path;
+        if (tensors[i - 1].file != tensors[i].file) {
+            const char *other = container->files[tensors[i - 1].file].path;
+            return error_set(err, LLM_ERROR_FORMAT, "%s: tensor %s is also in %s", path, name, path_base(other));
+        }
+        error_set(err, LLM_ERROR_FORMAT, "tensor %s is there twice", name);
+        if (path != NULL) error_prefix(err, "%s", path);
+        return false;
     }
     return true;
 }

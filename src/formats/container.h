@@ -22,6 +22,7 @@ struct tensor_view {
     int64_t shape[TENSOR_MAX_RANK];
     int64_t n_elements;  // product of shape; 1 for rank 0
     const uint8_t *data; // [size] little-endian, any alignment
+    bool transposed;     // rank 2: data is [shape[1], shape[0]], as of a matrix that PyTorch only turned in its strides
     size_t size;
     int file; // index into container.files
 };
@@ -32,7 +33,7 @@ struct container_file {
 };
 
 struct container {
-    const char *format;          // "safetensors", "TensorFlow checkpoint"
+    const char *format;          // "safetensors", "TensorFlow checkpoint", "PyTorch"
     struct tensor_view *tensors; // [n_tensors] sorted by name (strcmp), names are unique
     int n_tensors;
     struct container_file *files; // [n_files] the files that hold tensors
@@ -49,8 +50,9 @@ struct container_format {
     struct container *(*open)(const char *path, struct llm_error *err);
 };
 
-// Opens whatever lies at `path`: a directory with model.safetensors, model.safetensors.index.json or a
-// TensorFlow `checkpoint`/model.ckpt.index, or a single .safetensors file. NOT_FOUND when no format fits.
+// Opens whatever lies at `path`: a directory with model.safetensors, model.safetensors.index.json, a
+// TensorFlow `checkpoint`/model.ckpt.index, pytorch_model.bin or pytorch_model.bin.index.json, or a single
+// .safetensors, .pth, .pt or .bin file. NOT_FOUND when no format fits.
 struct container *container_open(const char *path, struct llm_error *err);
 void container_free(struct container *container);
 

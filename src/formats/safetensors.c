@@ -1,6 +1,6 @@
 // safetensors.c: reading; see safetensors.h. The writer is in safetensors_writer.c.
 //
-// Divisions: the dtypes of the format; one tensor of a header; one file; shards; open and probe.
+// Divisions: the dtypes of the format; one tensor of a header; one file; open and probe (shards are in shards.c).
 #include "formats/safetensors.h"
 
 #include <stdlib.h>
@@ -10,10 +10,10 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "formats/builder.h"
+#include "formats/shards.h"
 
 enum {
     HEADER_MAX = 100000000, // bytes, the format's own limit
-    INDEX_MAX = 16 << 20,   // bytes; some 100 a tensor
 };
 
 static const char format_name[] = "safetensors";
@@ -227,127 +227,6 @@ static bool map_file(struct container *container, const char *path, struct llm_e
     return false;
 }
 
-static struct container *open_single(const char *path, struct llm_error *err) {
-    struct container *container = container_new(format_name, err);
-    if (container == NULL) return NULL;
-    if (map_file(container, path, err) && container_finish(container, err)) return container;
-    container_free(container);
-    return NULL;
-}
-
-// ---- Shards ---------------------------------------------------------------------------------
-
-// The index says which shard holds which tensor. What it says is checked against the shards in both
-// directions, so a tensor can neither go missing nor be taken from a stale file.
-
-// A shard is a plain file name beside the index: what a stranger wrote must not lead elsewhere.
-static bool check_shard_name(const char *name, struct llm_error *err) {
-    if (*name != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return true;
-    char quoted[STR_QUOTE_SIZE];
-    return error_set(err, LLM_ERROR_FORMAT, "shard %s is not a plain file name", str_quote(name, quoted));
-}
-
-static int compare_strings(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-// The distinct shard names of a weight_map, sorted and borrowed from it; NULL on failure.
-static const char **shard_names(json_t *weight_map, size_t *n_shards, struct llm_error *err) {
-    if (!json_is_object(weight_map) || json_object_size(weight_map) == 0) {
-        error_set(err, LLM_ERROR_FORMAT, "weight_map is missing or not an object that names each tensor's shard");
-        return NULL;
-    }
-    const char **names = malloc(json_object_size(weight_map) * sizeof *names);
-    if (names == NULL) {
-        error_memory(err, "shard names");
-        return NULL;
-    }
-    size_t n = 0;
-    const char *key = NULL;
-    json_t *value = NULL;
-    json_object_foreach(weight_map, key, value) {
-        char quoted[STR_QUOTE_SIZE];
-        if (!json_is_string(value)) {
-            error_set(err, LLM_ERROR_FORMAT, "weight_map entry %s is not a string", str_quote(key, quoted));
-        } else if (check_shard_name(json_string_value(value), err)) {
-            names[n++] = json_string_value(value);
-            continue;
-        }
-        free(names);
-        return NULL;
-    }
-    qsort(names, n, sizeof *names, compare_strings);
-    *n_shards = 1;
-    for (size_t i = 1; i < n; i++) {
-        if (strcmp(names[i], names[*n_shards - 1]) != 0) names[(*n_shards)++] = names[i];
-    }
-    return names;
-}
-
-static bool map_shards(struct container *container, const char *directory, const char **names, size_t n_shards,
-                       struct llm_error *err) {
-    for (size_t i = 0; i < n_shards; i++) {
-        char *path = path_join(directory, names[i]);
-        if (path == NULL) return error_memory(err, "shard path");
-        bool ok = false;
-        if (path_exists(path)) {
-            ok = map_file(container, path, err);
-        } else {
-            error_set(err, LLM_ERROR_NOT_FOUND, "%s: is missing, though %s lists it", path, index_name);
-        }
-        free(path);
-        if (!ok) return false;
-    }
-    return true;
-}
-
-static bool check_weight_map(const struct container *container, json_t *weight_map, struct llm_error *err) {
-    char name[STR_QUOTE_SIZE];
-    for (int i = 0; i < container->n_tensors; i++) {
-        const struct tensor_view *tensor = &container->tensors[i];
-        const char *file = path_base(container->files[tensor->file].path);
-        const char *listed = json_string_value(json_object_get(weight_map, tensor->name));
-        if (listed == NULL) {
-            return error_set(err, LLM_ERROR_FORMAT, "does not list tensor %s, which is in %s",
-                             str_quote(tensor->name, name), file);
-        }
-        if (strcmp(listed, file) != 0) {
-            return error_set(err, LLM_ERROR_FORMAT, "lists tensor %s in %s, but it is in %s",
-                             str_quote(tensor->name, name), listed, file);
-        }
-    }
-    const char *key = NULL;
-    json_t *value = NULL;
-    json_object_foreach(weight_map, key, value) {
-        if (container_find(container, key) == NULL) {
-            return error_set(err, LLM_ERROR_FORMAT, "lists tensor %s in %s, which does not hold it",
-                             str_quote(key, name), json_string_value(value));
-        }
-    }
-    return true;
-}
-
-static struct container *open_shards(const char *directory, const char *index_path, struct llm_error *err) {
-    json_t *index = json_parse_file(index_path, INDEX_MAX, err);
-    if (index == NULL) return NULL;
-    json_t *weight_map = json_object_get(index, "weight_map");
-    size_t n_shards = 0;
-    const char **names = shard_names(weight_map, &n_shards, err);
-    if (names == NULL) error_prefix(err, "%s", index_path);
-    struct container *container = names == NULL ? NULL : container_new(format_name, err);
-    bool ok =
-        container != NULL && map_shards(container, directory, names, n_shards, err) && container_finish(container, err);
-    if (ok && !check_weight_map(container, weight_map, err)) {
-        error_prefix(err, "%s", index_path);
-        ok = false;
-    }
-    free(names);
-    json_decref(index);
-    if (ok) return container;
-    container_free(container);
-    return NULL;
-}
-
 // ---- Open and probe -------------------------------------------------------------------------
 
 bool safetensors_probe(const char *path) {
@@ -359,14 +238,21 @@ bool safetensors_probe(const char *path) {
 }
 
 struct container *safetensors_open(const char *path, struct llm_error *err) {
-    if (!directory_exists(path)) return open_single(path, err);
-    const bool single = directory_holds(path, single_name);
-    char *file = path_join(path, single ? single_name : index_name);
-    if (file == NULL) {
-        error_memory(err, "path");
-        return NULL;
+    static const struct shard_kind shard_kind = {map_file, container_finish};
+    struct container *container = container_new(format_name, err);
+    if (container == NULL) return NULL;
+    bool ok = false;
+    if (!directory_exists(path)) {
+        ok = map_file(container, path, err) && container_finish(container, err);
+    } else if (directory_holds(path, single_name)) {
+        char *file = path_join(path, single_name);
+        ok = file == NULL ? error_memory(err, "path")
+                          : map_file(container, file, err) && container_finish(container, err);
+        free(file);
+    } else {
+        ok = shards_read(container, path, index_name, &shard_kind, err);
     }
-    struct container *container = single ? open_single(file, err) : open_shards(path, file, err);
-    free(file);
-    return container;
+    if (ok) return container;
+    container_free(container);
+    return NULL;
 }

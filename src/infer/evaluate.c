@@ -169,7 +169,7 @@ bool llm_evaluate(struct llm_engine *engine, const int32_t *ids, const size_t *s
                   struct llm_error *err) {
     *evaluation = (struct llm_evaluation){0};
     struct evaluation_run run = {.engine = engine, .ids = ids, .starts = starts, .n_sequences = n_sequences};
-    if (!choose_window(&run, options, err)) return false;
+    if (!engine_writes_text(engine, err) || !choose_window(&run, options, err)) return false;
     int64_t total = 0;
     for (size_t s = 0; s < n_sequences; s++) {
         const size_t n = starts[s + 1] - starts[s];

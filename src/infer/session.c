@@ -49,6 +49,7 @@ struct llm_session *llm_session_new(struct llm_engine *engine, int n_sequences, 
                   MAX_SEQUENCES);
         return NULL;
     }
+    if (!engine_writes_text(engine, err)) return NULL;
     struct llm_session *session = calloc(1, sizeof *session);
     if (session == NULL) {
         error_memory(err, "session");

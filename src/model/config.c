@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/labels.h"
 
 // Limits far above any GPT-2 and low enough that no count of bytes made of these overflows 63 bits (the
 // largest is info's estimate for training, n_layer * n_ctx * n_inner times a small number), and that
@@ -89,47 +90,62 @@ static bool refuse_feature(const json_t *object, const char *key, struct llm_err
 }
 
 // "architectures" names the class that was saved; null and [] say nothing.
-static bool check_architectures(const json_t *object, struct llm_error *err) {
+static bool check_architectures(const json_t *object, bool *is_classifier, struct llm_error *err) {
     const json_t *list = json_object_get(object, "architectures");
     if (list == NULL || json_is_null(list)) return true;
     if (!json_is_array(list)) return error_set(err, LLM_ERROR_FORMAT, "architectures is not a list of strings");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
         if (name == NULL) return error_set(err, LLM_ERROR_FORMAT, "architectures is not a list of strings");
-        if (strcmp(name, "GPT2LMHeadModel") != 0 && strcmp(name, "GPT2Model") != 0) {
+        if (strcmp(name, "GPT2ForSequenceClassification") == 0) {
+            *is_classifier = true;
+        } else if (strcmp(name, "GPT2LMHeadModel") != 0 && strcmp(name, "GPT2Model") != 0) {
             return error_set(err, LLM_ERROR_UNSUPPORTED,
-                             "the model is a %.60s; GPT2LMHeadModel, which generates text, is supported", name);
+                             "the model is a %.60s; GPT2LMHeadModel, which generates text, and "
+                             "GPT2ForSequenceClassification are supported",
+                             name);
         }
     }
     return true;
 }
 
-static bool check_features(const json_t *object, struct llm_error *err) {
+static bool check_features(const json_t *object, bool *is_classifier, struct llm_error *err) {
     const char *model_type = "gpt2";
     if (!json_get_string(object, "model_type", &model_type, err)) return false;
     if (strcmp(model_type, "gpt2") != 0) {
         return error_set(err, LLM_ERROR_UNSUPPORTED, "model_type is \"%.60s\"; gpt2 is supported", model_type);
     }
-    return check_architectures(object, err) && refuse_feature(object, "add_cross_attention", err) &&
+    return check_architectures(object, is_classifier, err) && refuse_feature(object, "add_cross_attention", err) &&
            refuse_feature(object, "is_encoder_decoder", err) && refuse_feature(object, "quantization_config", err) &&
            refuse_feature(object, "pruned_heads", err);
 }
 
-// eos_token_id: an id, a list of ids (the first one counts), or null. transformers keeps its default of
-// 50256 in configs of small vocabularies, so an id outside the vocabulary means there is none.
-static bool get_eos(const json_t *object, int vocab_size, int32_t *eos, struct llm_error *err) {
-    const json_t *value = json_object_get(object, "eos_token_id");
+// An id, a list of ids (the first one counts), null or nothing (`otherwise`). transformers keeps its default
+// eos_token_id of 50256 in configs of small vocabularies, so an id outside the vocabulary means there is none.
+static bool get_id(const json_t *object, const char *key, int64_t otherwise, int vocab_size, int32_t *result,
+                   struct llm_error *err) {
+    const json_t *value = json_object_get(object, key);
     if (json_is_array(value)) value = json_array_size(value) > 0 ? json_array_get(value, 0) : json_null();
-    int64_t id = 50256;
+    int64_t id = otherwise;
     if (json_is_null(value)) {
         id = -1;
     } else if (json_is_integer(value)) {
         id = json_integer_value(value);
     } else if (value != NULL) {
-        return error_set(err, LLM_ERROR_FORMAT, "eos_token_id is neither an integer nor a list of integers");
+        return error_set(err, LLM_ERROR_FORMAT, "%s is neither an integer nor a list of integers", key);
     }
-    *eos = id >= 0 && id < vocab_size ? (int32_t)id : -1;
+    *result = id >= 0 && id < vocab_size ? (int32_t)id : -1;
     return true;
+}
+
+// The length that a classifier's texts are padded to, if they are.
+static bool get_padded(const json_t *object, struct config *config, struct llm_error *err) {
+    int64_t length = 0;
+    if (!json_get_int(object, "padded_length", 0, config->n_ctx, &length, err)) return false;
+    config->n_padded = (int)length;
+    return length == 0 || config->eos >= 0 ||
+           error_set(err, LLM_ERROR_FORMAT, "padded_length is %d, but there is no eos_token_id to pad with",
+                     config->n_padded);
 }
 
 static bool config_from_object(struct config *config, const json_t *object, struct llm_error *err) {
@@ -139,11 +155,14 @@ static bool config_from_object(struct config *config, const json_t *object, stru
                               .n_ctx = 1024,
                               .vocab_size = 50257,
                               .scale_attn_weights = true,
+                              .qkv_bias = true,
                               .tied_head = true,
-                              .eos = -1};
+                              .eos = -1,
+                              .pad = -1};
+    bool is_classifier = false;
     const char *activation = "gelu_new";
     double epsilon = 1e-5;
-    if (!check_features(object, err)) return false;
+    if (!check_features(object, &is_classifier, err)) return false;
     // n_ctx is the older name of n_positions, and of no effect where both are given.
     if (!get_size(object, "n_layer", "num_hidden_layers", MAX_LAYERS, &config->n_layer, err) ||
         !get_size(object, "n_head", "num_attention_heads", MAX_HEADS, &config->n_head, err) ||
@@ -160,8 +179,12 @@ static bool config_from_object(struct config *config, const json_t *object, stru
         !json_get_double(object, "layer_norm_epsilon", &epsilon, err) ||
         !json_get_bool(object, "scale_attn_weights", &config->scale_attn_weights, err) ||
         !json_get_bool(object, "scale_attn_by_inverse_layer_idx", &config->scale_attn_by_layer, err) ||
+        !json_get_bool(object, "qkv_bias", &config->qkv_bias, err) ||
         !json_get_bool(object, "tie_word_embeddings", &config->tied_head, err) ||
-        !get_eos(object, config->vocab_size, &config->eos, err)) {
+        !get_id(object, "eos_token_id", 50256, config->vocab_size, &config->eos, err) ||
+        !get_id(object, "pad_token_id", -1, config->vocab_size, &config->pad, err) ||
+        (is_classifier && !labels_count(object, &config->n_labels, err)) ||
+        (is_classifier && !get_padded(object, config, err))) {
         return false;
     }
     config->layer_norm_epsilon = (float)epsilon;
@@ -188,8 +211,11 @@ static bool require_size(const json_t *object, const char *key, int max, int *va
 bool config_parse_hparams(struct config *config, const char *bytes, size_t size, struct llm_error *err) {
     json_t *object = parse_object(bytes, size, err);
     if (object == NULL) return false;
-    *config = (struct config){
-        .activation = ACTIVATION_GELU_TANH, .layer_norm_epsilon = 1e-5F, .scale_attn_weights = true, .tied_head = true};
+    *config = (struct config){.activation = ACTIVATION_GELU_TANH,
+                              .layer_norm_epsilon = 1e-5F,
+                              .scale_attn_weights = true,
+                              .qkv_bias = true,
+                              .tied_head = true};
     const bool ok = require_size(object, "n_vocab", MAX_VOCAB, &config->vocab_size, err) &&
                     require_size(object, "n_ctx", MAX_CTX, &config->n_ctx, err) &&
                     require_size(object, "n_embd", MAX_EMBD, &config->n_embd, err) &&
@@ -199,6 +225,7 @@ bool config_parse_hparams(struct config *config, const char *bytes, size_t size,
     if (!ok) return false;
     config->n_inner = 4 * config->n_embd;
     config->eos = config->vocab_size > 50256 ? 50256 : -1;
+    config->pad = -1;
     return config_check(config, err);
 }
 
@@ -215,6 +242,7 @@ bool config_check(const struct config *config, struct llm_error *err) {
         !check_size("vocab_size", config->vocab_size, MAX_VOCAB, err)) {
         return false;
     }
+    if (config->n_labels != 0 && !check_size("number of labels", config->n_labels, MAX_LABELS, err)) return false;
     if (config->n_embd % config->n_head != 0) {
         return error_set(err, LLM_ERROR_FORMAT, "n_head is %d, which does not divide n_embd, %d", config->n_head,
                          config->n_embd);
@@ -243,17 +271,56 @@ char *config_json(const struct config *config, enum dtype dtype) {
     // bos_token_id: GPT-2 begins a text with the id that ends one. n_ctx is for readers of the older name.
     json_t *object =
         json_pack("{s:s, s:[s], s:O, s:o, s:f, s:s, s:i, s:i, s:i, s:o, s:i, s:i, s:b, s:b, s:b, s:s, s:i}",
-                  "activation_function", activation_name(config->activation), "architectures", "GPT2LMHeadModel",
-                  "bos_token_id", eos, "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type",
-                  "gpt2", "n_ctx", config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner,
-                  "n_layer", config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx",
+                  "activation_function", activation_name(config->activation), "architectures",
+                  config->n_labels > 0 ? "GPT2ForSequenceClassification" : "GPT2LMHeadModel", "bos_token_id", eos,
+                  "eos_token_id", eos, "layer_norm_epsilon", config_epsilon(config), "model_type", "gpt2", "n_ctx",
+                  config->n_ctx, "n_embd", config->n_embd, "n_head", config->n_head, "n_inner", inner, "n_layer",
+                  config->n_layer, "n_positions", config->n_ctx, "scale_attn_by_inverse_layer_idx",
                   config->scale_attn_by_layer, "scale_attn_weights", config->scale_attn_weights, "tie_word_embeddings",
                   config->tied_head, "torch_dtype", torch_names[dtype], "vocab_size", config->vocab_size);
     if (object == NULL) return NULL;
+    // transformers knows no such key and leaves it alone; the tensor is there for it, and zero.
+    if ((!config->qkv_bias && json_object_set_new(object, "qkv_bias", json_false()) != 0) ||
+        (config->n_labels > 0 && !labels_write(object, config)) ||
+        (config->n_padded > 0 && json_object_set_new(object, "padded_length", json_integer(config->n_padded)) != 0)) {
+        json_decref(object);
+        return NULL;
+    }
     char *text = json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     char *line = NULL;
     if (text == NULL || asprintf(&line, "%s\n", text) < 0) line = NULL;
     free(text);
     return line;
+}
+
+// ---- GPT-2's own ----------------------------------------------------------------------------
+
+// Radford et al. 2019, table 2, with the sizes as OpenAI corrected them.
+static const struct {
+    const char *name;
+    int n_layer, n_head, n_embd;
+} sizes[] = {{"124M", 12, 12, 768}, {"355M", 24, 16, 1024}, {"774M", 36, 20, 1280}, {"1558M", 48, 25, 1600}};
+
+bool config_gpt2(struct config *config, const char *size, struct llm_error *err) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (strcmp(sizes[i].name, size) != 0) continue;
+        *config = (struct config){
+            .n_layer = sizes[i].n_layer,
+            .n_head = sizes[i].n_head,
+            .n_embd = sizes[i].n_embd,
+            .n_inner = 4 * sizes[i].n_embd,
+            .n_ctx = 1024,
+            .vocab_size = 50257,
+            .activation = ACTIVATION_GELU_TANH,
+            .layer_norm_epsilon = 1e-5F,
+            .scale_attn_weights = true,
+            .qkv_bias = true,
+            .tied_head = true,
+            .eos = 50256,
+        };
+        return true;
+    }
+    return error_set(err, LLM_ERROR_ARGUMENT,
+                     "there is no GPT-2 of size \"%.40s\"; 124M, 355M, 774M or 1558M was expected", size);
 }

@@ -15,7 +15,7 @@ struct activations {
     float *inner;                         // [max_tokens, n_inner]
     float *rows;                          // [max_rows, n_embd] final hidden state where it is wanted
     float *logits;                        // [max_rows, vocab_size]; NULL when only losses are wanted
-    struct attention_sequence *sequences; // [max_sequences]
+    struct attention_sequence *sequences; // [block_sequences()]
     int max_sequences;
     void *block;
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/forward.h"
+#include "model/pass.h"
 
 // A sentence about NaN costs reading every weight, so it is not part of opening: `my-llm info` asks.
 // Counted in the file's own bytes, not in what put() made of them, block by block for the progress call.
@@ -49,7 +50,7 @@ static int64_t stored_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            bytes += (int64_t)engine->map.views[p][layer]->size;
+            bytes += (int64_t)engine_stored(engine, (enum param)p, layer).size;
         }
     }
     return bytes;
@@ -61,24 +62,42 @@ static bool report(struct llm_engine *engine, int64_t done, int64_t total) {
     return callbacks->progress == NULL || callbacks->progress(callbacks->user, &progress);
 }
 
+struct check {
+    int64_t count, done, total; // NaN and infinite; bytes
+};
+
+static bool check_numbers(struct llm_engine *engine, const uint8_t *data, enum dtype dtype, size_t n,
+                          struct check *check) {
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const size_t length = n - first < BLOCK ? n - first : BLOCK;
+        check->count += count_nonfinite(data + dtype_bytes(dtype, first), dtype, length);
+        check->done += (int64_t)dtype_bytes(dtype, length);
+        if (!report(engine, check->done, check->total)) return false;
+    }
+    return true;
+}
+
+// The order of numbers does not matter here, so a parameter in several tensors is read where they lie.
+static bool check_view(struct llm_engine *engine, const struct param_view *view, struct check *check) {
+    if (view->data != NULL) return check_numbers(engine, view->data, view->dtype, (size_t)view->n_elements, check);
+    for (int part = 0; part < view->n_parts; part++) {
+        const struct tensor_view *tensor = view->parts[part];
+        if (!check_numbers(engine, tensor->data, tensor->dtype, (size_t)tensor->n_elements, check)) return false;
+    }
+    return true;
+}
+
 int64_t llm_engine_check(struct llm_engine *engine) {
     if (engine->n_nonfinite >= 0) return engine->n_nonfinite;
-    const int64_t total = stored_bytes(engine);
-    int64_t count = 0, done = 0;
+    struct check check = {.total = stored_bytes(engine)};
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct tensor_view *view = engine->map.views[p][layer];
-            const size_t n = (size_t)view->n_elements;
-            for (size_t first = 0; first < n; first += BLOCK) {
-                const size_t length = n - first < BLOCK ? n - first : BLOCK;
-                count += count_nonfinite(view->data + dtype_bytes(view->dtype, first), view->dtype, length);
-                done += (int64_t)dtype_bytes(view->dtype, length);
-                if (!report(engine, done, total)) return -1;
-            }
+            const struct param_view view = engine_stored(engine, (enum param)p, layer);
+            if (!check_view(engine, &view, &check)) return -1;
         }
     }
-    engine->n_nonfinite = count;
-    return count;
+    engine->n_nonfinite = check.count;
+    return check.count;
 }
 
 static int64_t matrix_bytes(const struct matrix *matrix) {
@@ -101,7 +120,9 @@ static int64_t weight_bytes(const struct llm_engine *engine) {
 static int64_t step_bytes(const struct llm_engine *engine) {
     int64_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
-        if (p == PARAM_WPE || (p == PARAM_WTE && !engine->config.tied_head)) continue;
+        if (p == PARAM_WPE ||
+            (p == PARAM_WTE && param_count(&engine->config, PARAM_HEAD) + engine->config.n_labels > 0))
+            continue;
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
             bytes += matrix_bytes(weights_get(&engine->weights, (enum param)p, layer));
         }
@@ -109,17 +130,21 @@ static int64_t step_bytes(const struct llm_engine *engine) {
     return bytes;
 }
 
-// Training in F32: weights, gradients and AdamW's two moments (16 bytes a parameter), and what a backward
-// pass needs of the forward pass of TRAINING_BATCH full contexts: per token and layer both norms' inputs and
-// outputs, fused qkv, the heads' output (8 n_embd) and the feed-forward before and after its activation
-// (2 n_inner). Logits are made in chunks and not kept.
-static int64_t training_bytes(const struct config *config, int64_t n_params) {
+// Training all of it in F32 with batches of TRAINING_BATCH full contexts: weights, gradients, AdamW's two moments, and
+// what a pass keeps. INT64_MAX when that does not fit.
+static int64_t training_bytes(const struct config *config) {
     enum {
         TRAINING_BATCH = 4
     };
-    const int64_t n_tokens = (int64_t)TRAINING_BATCH * config->n_ctx;
-    const int64_t per_layer = 8 * (int64_t)config->n_embd + 2 * (int64_t)config->n_inner;
-    return 16 * n_params + 4 * n_tokens * (config->n_layer * per_layer + 2 * (int64_t)config->n_embd);
+    const struct pass_options options = {
+        .trainable = trainable_all(),
+        .max_tokens = TRAINING_BATCH * config->n_ctx,
+        .max_rows = TRAINING_BATCH * config->n_ctx,
+        .max_sequences = TRAINING_BATCH,
+    };
+    const int64_t params_bytes = 4 * param_block_bytes(config, NULL);
+    const int64_t bytes = pass_bytes(config, &options);
+    return bytes > INT64_MAX - params_bytes ? INT64_MAX : bytes + params_bytes;
 }
 
 static void fill_parts(const struct config *config, struct llm_model_info *info) {
@@ -139,7 +164,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
     const struct config *config = &engine->config;
     *info = (struct llm_model_info){
         .path = engine->path,
-        .format = engine->container->format,
+        .format = engine->container != NULL ? engine->container->format : "memory",
         .dtype = dtype_info(engine->dtype)->name,
         .n_layer = config->n_layer,
         .n_head = config->n_head,
@@ -149,9 +174,12 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
         .vocab_size = config->vocab_size,
         .activation = activation_name(config->activation),
         .layer_norm_epsilon = config_epsilon(config),
-        .tied_head = config->tied_head,
+        .tied_head = config->tied_head && config->n_labels == 0,
+        .n_labels = config->n_labels,
+        .labels = config->labels,
         .scale_attn_weights = config->scale_attn_weights,
         .scale_attn_by_layer = config->scale_attn_by_layer,
+        .qkv_bias = config->qkv_bias,
         .files = engine->files,
         .n_files = engine->n_files,
         .n_nonfinite = engine->n_nonfinite,
@@ -166,5 +194,5 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
     // A prompt that fills the context is processed as one batch.
     info->bytes_inference =
         info->bytes_weights + info->bytes_kv_cache + activations_bytes(config, config->n_ctx, 1, true);
-    info->bytes_training = training_bytes(config, info->n_params);
+    info->bytes_training = training_bytes(config);
 }

@@ -8,11 +8,14 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "formats/torch_zip.h"
 #include "model/engine.h"
+#include "model/labels.h"
 #include "model/weights.h"
 
 enum {
-    MAX_CONFIG_SIZE = 16 << 20 // config.json has 700 bytes; one with thousands of label names has far fewer than this
+    MAX_CONFIG_SIZE = 16 << 20, // config.json has 700 bytes; one with thousands of label names has far fewer than this
+    GPT2_VOCAB_SIZE = 50257
 };
 
 // ---- Reading config and tensors --------------------------------------------------------------
@@ -24,50 +27,67 @@ static char *directory_of(const char *path, struct llm_error *err) {
     return directory;
 }
 
-// config.json, else hparams.json, from engine->directory.
-static bool read_config(struct llm_engine *engine, struct llm_error *err) {
-    static const struct {
-        const char *name;
-        bool (*parse)(struct config *config, const char *bytes, size_t size, struct llm_error *err);
-    } kinds[] = {{"config.json", config_parse}, {"hparams.json", config_parse_hparams}};
-
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        char *path = path_join(engine->directory, kinds[i].name);
-        if (path == NULL) return error_memory(err, "path");
-        engine->config_path = path;
+// Finds config.json, else hparams.json, in engine->directory; engine->config_path stays NULL when there is neither.
+static bool find_config(struct llm_engine *engine, struct llm_error *err) {
+    static const char *const names[] = {"config.json", "hparams.json"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && engine->config_path == NULL; i++) {
+        engine->config_path = path_join(engine->directory, names[i]);
+        if (engine->config_path == NULL) return error_memory(err, "path");
         struct stat status;
-        if (lstat(path, &status) != 0) {
-            free(path);
-            engine->config_path = NULL;
-            continue;
-        }
-        char *bytes = NULL;
-        size_t size = 0;
-        if (!file_read(path, MAX_CONFIG_SIZE, &bytes, &size, err)) return false;
-        const bool ok = kinds[i].parse(&engine->config, bytes, size, err);
-        free(bytes);
-        if (!ok) error_prefix(err, "%s", path);
-        return ok;
+        if (lstat(engine->config_path, &status) == 0) break;
+        free(engine->config_path);
+        engine->config_path = NULL;
     }
-    return error_set(err, LLM_ERROR_NOT_FOUND,
-                     "%s: holds neither config.json nor hparams.json, so what model this is cannot be told",
-                     engine->directory);
+    return true;
 }
 
-// container_open(), with a hint for the commonest thing people have instead.
-static bool open_container(struct llm_engine *engine, struct llm_error *err) {
-    struct llm_error reason = {0};
-    engine->container = container_open(engine->path, &reason);
-    if (engine->container != NULL) return true;
-    char *pickle = path_join(engine->path, "pytorch_model.bin");
-    if (reason.code == LLM_ERROR_NOT_FOUND && pickle != NULL && file_exists(pickle)) {
-        error_set(err, LLM_ERROR_UNSUPPORTED,
-                  "%s: PyTorch's pickle files are not supported; save the model as safetensors", pickle);
-    } else {
-        error_set(err, reason.code, "%s", reason.text);
+static bool parse_config(struct llm_engine *engine, const char *bytes, size_t size, struct llm_error *err) {
+    struct config *config = &engine->config;
+    if (strcmp(path_base(engine->config_path), "hparams.json") == 0) {
+        return config_parse_hparams(config, bytes, size, err);
     }
-    free(pickle);
-    return false;
+    if (!config_parse(config, bytes, size, err)) return false;
+    if (config->n_labels == 0) return true;
+    struct llm_error reason = {0};
+    engine->labels = labels_parse(bytes, size, config->n_labels, &reason);
+    config->labels = (const char *const *)engine->labels;
+    return reason.code == LLM_OK || error_set(err, reason.code, "%s", reason.text);
+}
+
+static bool read_config(struct llm_engine *engine, struct llm_error *err) {
+    char *bytes = NULL;
+    size_t size = 0;
+    if (!file_read(engine->config_path, MAX_CONFIG_SIZE, &bytes, &size, err)) return false;
+    bool ok = parse_config(engine, bytes, size, err);
+    free(bytes);
+    if (!ok) error_prefix(err, "%s", engine->config_path);
+    if (ok && engine->n_head != 0) {
+        ok = error_set(err, LLM_ERROR_ARGUMENT, "%s: says how many heads there are, so they cannot be chosen",
+                       engine->config_path);
+    }
+    return ok;
+}
+
+// A file of PyTorch's has no config: the sizes are read off its tensors.
+static bool infer_config(struct llm_engine *engine, struct llm_error *err) {
+    if (!dialect_infer_config(&engine->config, engine->container, engine->n_head, engine->path, err)) return false;
+    if (engine->n_head != 0) return true;
+    engine_notice(&engine->callbacks,
+                  "%s: there is no config.json beside it; n_head %d is assumed: heads of 64 numbers, as GPT-2 has them",
+                  engine->path, engine->config.n_head);
+    return true;
+}
+
+static bool read_container(struct llm_engine *engine, struct llm_error *err) {
+    if (!find_config(engine, err)) return false;
+    if (engine->config_path == NULL && (!torch_zip_named(engine->path) || directory_exists(engine->path))) {
+        return error_set(err, LLM_ERROR_NOT_FOUND,
+                         "%s: holds neither config.json nor hparams.json, so what model this is cannot be told",
+                         engine->directory);
+    }
+    if (engine->config_path != NULL && !read_config(engine, err)) return false;
+    engine->container = container_open(engine->path, err);
+    return engine->container != NULL && (engine->config_path != NULL || infer_config(engine, err));
 }
 
 // engine->dtype: what most numbers are stored in.
@@ -75,7 +95,7 @@ static enum dtype most_common_dtype(const struct llm_engine *engine) {
     int64_t elements[DTYPE_COUNT] = {0};
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct tensor_view *view = engine->map.views[p][layer];
+            const struct param_view *view = &engine->map.views[p][layer];
             elements[view->dtype] += view->n_elements;
         }
     }
@@ -91,8 +111,10 @@ static bool list_files(struct llm_engine *engine, struct llm_error *err) {
     engine->files = calloc((size_t)container->n_files + 1, sizeof *engine->files);
     if (engine->files == NULL) return error_memory(err, "list of files");
     struct stat status;
-    const int64_t config_size = stat(engine->config_path, &status) == 0 ? (int64_t)status.st_size : 0;
-    engine->files[engine->n_files++] = (struct llm_model_file){engine->config_path, config_size};
+    if (engine->config_path != NULL) {
+        const int64_t config_size = stat(engine->config_path, &status) == 0 ? (int64_t)status.st_size : 0;
+        engine->files[engine->n_files++] = (struct llm_model_file){engine->config_path, config_size};
+    }
     for (int i = 0; i < container->n_files; i++) {
         engine->files[engine->n_files++] = (struct llm_model_file){container->files[i].path, container->files[i].size};
     }
@@ -105,7 +127,7 @@ bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *
     engine->directory = directory_of(path, err);
     if (engine->path == NULL) {
         error_memory(err, "path");
-    } else if (engine->directory != NULL && read_config(engine, err) && open_container(engine, err) &&
+    } else if (engine->directory != NULL && read_container(engine, err) &&
                tensor_map_init(&engine->map, engine->container, &engine->config, path, err) &&
                list_files(engine, err)) {
         engine->dtype = most_common_dtype(engine);
@@ -117,11 +139,13 @@ bool engine_read(struct llm_engine *engine, const char *path, struct llm_error *
 
 void engine_release(struct llm_engine *engine) {
     if (engine->ops != NULL) weights_release(&engine->weights, &engine->config, engine->ops);
+    if (engine->own.data != NULL) param_block_release(&engine->own, engine->ops);
     ops_free(engine->ops);
     llm_tokenizer_free(engine->tokenizer);
     tensor_map_release(&engine->map);
     container_free(engine->container);
     free(engine->files);
+    labels_free(engine->labels, engine->config.n_labels);
     free(engine->config_path);
     free(engine->directory);
     free(engine->path);
@@ -137,12 +161,16 @@ bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err) {
     struct llm_error reason = {0};
     engine->tokenizer = tokenizer_open_directory(engine->directory, &reason);
     if (engine->tokenizer == NULL) {
-        if (reason.code == LLM_ERROR_NOT_FOUND) return true;
-        return error_set(err, reason.code, "%s", reason.text);
+        if (reason.code != LLM_ERROR_NOT_FOUND) return error_set(err, reason.code, "%s", reason.text);
+        if (engine->config_path != NULL || engine->config.vocab_size != GPT2_VOCAB_SIZE) return true;
+        engine->tokenizer = tokenizer_new_gpt2(err); // a file of PyTorch's alone, in GPT-2's size
+        return engine->tokenizer != NULL;
     }
-    // OpenAI's hparams.json does not say which id ends a text; their vocabulary does.
+    // OpenAI's hparams.json does not say which id ends a text, and what was read off tensors neither; the vocabulary
+    // does.
     const int32_t eot = llm_tokenizer_eot(engine->tokenizer);
-    if (engine->map.dialect == &dialect_openai && eot < engine->config.vocab_size) engine->config.eos = eot;
+    const bool unsaid = engine->map.dialect == &dialect_openai || engine->config_path == NULL;
+    if (unsaid && eot < engine->config.vocab_size) engine->config.eos = eot;
     const int n_ids = llm_tokenizer_vocab_size(engine->tokenizer);
     const int vocab_size = engine->config.vocab_size;
     if (n_ids > vocab_size) {
@@ -177,13 +205,15 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
     struct llm_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         error_memory(err, "engine");
-    } else if (engine_read(engine, path, err)) {
-        engine->callbacks = options->callbacks;
-        if (engine_read_tokenizer(engine, err) && (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
-            weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
-            free(path);
-            return engine;
-        }
+        free(path);
+        return NULL;
+    }
+    engine->callbacks = options->callbacks;
+    if (engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
+        (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
+        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
+        free(path);
+        return engine;
     }
     llm_engine_free(engine);
     free(path);
@@ -194,6 +224,14 @@ void llm_engine_free(struct llm_engine *engine) {
     if (engine == NULL) return;
     engine_release(engine);
     free(engine);
+}
+
+bool engine_writes_text(const struct llm_engine *engine, struct llm_error *err) {
+    if (engine->config.n_labels == 0) return true;
+    return error_set(err, LLM_ERROR_UNSUPPORTED,
+                     "%s: is a classifier of %d labels, which writes no text; a model with a vocabulary for its output "
+                     "was expected",
+                     engine->path, engine->config.n_labels);
 }
 
 const struct llm_tokenizer *llm_engine_tokenizer(const struct llm_engine *engine) {

@@ -24,6 +24,8 @@ const struct param_info params[PARAM_COUNT] = {
     [PARAM_LN_F_WEIGHT] = {"ln_f.weight", PART_NORM, false, false, false, INIT_ONE},
     [PARAM_LN_F_BIAS] = {"ln_f.bias", PART_NORM, false, false, false, INIT_ZERO},
     [PARAM_HEAD] = {"lm_head.weight", PART_HEAD, false, true, true, INIT_NORMAL},
+    [PARAM_SCORE] = {"score.weight", PART_HEAD, false, true, true, INIT_NORMAL},
+    [PARAM_SCORE_BIAS] = {"score.bias", PART_HEAD, false, false, false, INIT_ZERO},
 };
 
 void param_shape(const struct config *config, enum param param, int *rows, int *cols) {
@@ -37,6 +39,12 @@ void param_shape(const struct config *config, enum param param, int *rows, int *
         break;
     case PARAM_WPE:
         *rows = config->n_ctx;
+        break;
+    case PARAM_SCORE:
+        *rows = config->n_labels;
+        break;
+    case PARAM_SCORE_BIAS:
+        *cols = config->n_labels;
         break;
     case PARAM_ATTN_QKV_WEIGHT:
         *rows = n_embd;
@@ -69,8 +77,18 @@ int64_t param_size(const struct config *config, enum param param) {
     return (int64_t)rows * cols;
 }
 
+bool param_possible(const struct config *config, enum param param) {
+    const bool is_classifier = config->n_labels > 0;
+    if (param == PARAM_SCORE || param == PARAM_SCORE_BIAS) return is_classifier;
+    return param != PARAM_HEAD || !is_classifier;
+}
+
 bool param_present(const struct config *config, enum param param) {
-    return param != PARAM_HEAD || !config->tied_head;
+    if (!param_possible(config, param)) return false;
+    if (param == PARAM_HEAD) return !config->tied_head;
+    if (param == PARAM_SCORE_BIAS) return config->score_bias;
+    if (param == PARAM_ATTN_QKV_BIAS) return config->qkv_bias;
+    return true;
 }
 
 int param_count(const struct config *config, enum param param) {

@@ -25,7 +25,9 @@ enum param {
     PARAM_MLP_PROJ_BIAS, // last of them
     PARAM_LN_F_WEIGHT,
     PARAM_LN_F_BIAS,
-    PARAM_HEAD, // output head, only when it is not tied to wte
+    PARAM_HEAD,       // output head, only when it is not tied to wte
+    PARAM_SCORE,      // a classifier has this in place of the output head
+    PARAM_SCORE_BIAS, // and perhaps this
     PARAM_COUNT
 };
 
@@ -61,8 +63,11 @@ extern const struct param_info params[PARAM_COUNT];
 void param_shape(const struct config *config, enum param param, int *rows, int *cols);
 // Elements of one instance.
 int64_t param_size(const struct config *config, enum param param);
-// Whether a model of this config has the parameter (PARAM_HEAD: only when untied).
+// Whether a model of this config has the parameter (PARAM_HEAD: only when untied; PARAM_ATTN_QKV_BIAS: not in the
+// book's model; PARAM_SCORE in place of the head in a classifier).
 bool param_present(const struct config *config, enum param param);
+// Whether a model that does what this one does, text or labels, could have it.
+bool param_possible(const struct config *config, enum param param);
 // Number of instances: n_layer or 1 (0 when absent).
 int param_count(const struct config *config, enum param param);
 const char *param_part_name(enum param_part part);
@@ -73,6 +78,7 @@ struct weights {
     struct matrix *tensors[PARAM_COUNT]; // [param_count] each
     void *owned;                         // one block for what had to be converted or copied, NULL if nothing
     int64_t bytes_owned;
+    bool in_block; // all F32, in a param_block that is somebody else's
 };
 
 static inline const struct matrix *weights_get(const struct weights *weights, enum param param, int layer) {

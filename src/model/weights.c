@@ -9,37 +9,47 @@ enum {
 };
 
 // The dtype a parameter has in memory.
-static enum dtype memory_dtype(enum param param, const struct tensor_view *view) {
+static enum dtype memory_dtype(enum param param, const struct param_view *view) {
     return params[param].is_matrix ? view->dtype : DTYPE_F32;
 }
 
-// Whether the tensor can be used where it lies.
-static bool usable_in_place(enum param param, const struct tensor_view *view) {
-    return view->dtype == memory_dtype(param, view) &&
+// Whether the numbers can be used where they lie.
+static bool usable_in_place(enum param param, const struct param_view *view) {
+    return view->data != NULL && view->dtype == memory_dtype(param, view) &&
            (uintptr_t)view->data % dtype_info(view->dtype)->block_bytes == 0;
 }
 
 // Bytes in the owned block, rounded up so that the next tensor is aligned.
-static size_t owned_bytes(enum param param, const struct tensor_view *view) {
+static size_t owned_bytes(enum param param, const struct param_view *view) {
     if (usable_in_place(param, view)) return 0;
     const size_t bytes = dtype_bytes(memory_dtype(param, view), (size_t)view->n_elements);
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
-                          struct llm_error *err) {
-    size_t n_matrices = 0, bytes = 0;
-    for (int p = 0; p < PARAM_COUNT; p++) {
-        const int count = param_count(config, (enum param)p);
-        n_matrices += (size_t)count;
-        for (int layer = 0; layer < count; layer++) bytes += owned_bytes((enum param)p, map->views[p][layer]);
-    }
+// The table of matrices, with their shapes.
+static bool tensors_alloc(struct weights *weights, const struct config *config, struct llm_error *err) {
+    size_t n_matrices = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) n_matrices += (size_t)param_count(config, (enum param)p);
     struct matrix *matrices = calloc(n_matrices, sizeof *matrices);
     if (matrices == NULL) return error_memory(err, "weights");
     for (int p = 0; p < PARAM_COUNT; p++) {
         const int count = param_count(config, (enum param)p);
         weights->tensors[p] = count > 0 ? matrices : NULL;
-        matrices += count;
+        for (int layer = 0; layer < count; layer++, matrices++) {
+            param_shape(config, (enum param)p, &matrices->rows, &matrices->cols);
+        }
+    }
+    return true;
+}
+
+static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
+                          struct llm_error *err) {
+    if (!tensors_alloc(weights, config, err)) return false;
+    size_t bytes = 0;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            bytes += owned_bytes((enum param)p, &map->views[p][layer]);
+        }
     }
     if (bytes == 0) return true;
     weights->owned = aligned_alloc(ALIGNMENT, bytes);
@@ -47,13 +57,18 @@ static bool weights_alloc(struct weights *weights, const struct tensor_map *map,
     return weights->owned != NULL || error_memory(err, "weights that cannot be used where they lie in the file");
 }
 
-// Copies or converts into the owned block.
-static void weight_copy(enum param param, const struct tensor_view *view, void *to) {
+// Copies, puts together or converts into the owned block.
+static bool weight_copy(enum param param, const struct param_view *view, void *to, struct llm_error *err) {
     if (memory_dtype(param, view) == view->dtype) {
-        memcpy(to, view->data, view->size);
-    } else {
-        dtype_to_f32(to, view->data, view->dtype, (size_t)view->n_elements);
+        const void *numbers = param_view_rows(view, 0, view->rows, to);
+        if (numbers != to) memcpy(to, numbers, view->size);
+        return true;
     }
+    void *narrow = view->data == NULL ? malloc(view->size) : NULL; // a vector in pieces
+    if (view->data == NULL && narrow == NULL) return error_memory(err, "weights");
+    dtype_to_f32(to, param_view_rows(view, 0, view->rows, narrow), view->dtype, (size_t)view->n_elements);
+    free(narrow);
+    return true;
 }
 
 bool weights_init(struct weights *weights, const struct tensor_map *map, const struct config *config, struct ops *ops,
@@ -64,17 +79,16 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
     for (int p = 0; ok && p < PARAM_COUNT; p++) {
         const enum param param = (enum param)p;
         for (int layer = 0; ok && layer < param_count(config, param); layer++) {
-            const struct tensor_view *view = map->views[p][layer];
+            const struct param_view *view = &map->views[p][layer];
             const void *host = view->data;
             if (!usable_in_place(param, view)) {
-                weight_copy(param, view, owned);
+                ok = weight_copy(param, view, owned, err);
                 host = owned;
                 owned += owned_bytes(param, view);
             }
             struct matrix *matrix = &weights->tensors[p][layer];
             matrix->dtype = memory_dtype(param, view);
-            param_shape(config, param, &matrix->rows, &matrix->cols);
-            matrix->data = ops->put(ops, host, dtype_bytes(matrix->dtype, (size_t)view->n_elements));
+            matrix->data = ok ? ops->put(ops, host, dtype_bytes(matrix->dtype, (size_t)view->n_elements)) : NULL;
             if (matrix->data == NULL) ok = error_memory(err, "weights");
         }
     }
@@ -82,8 +96,21 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
     return ok;
 }
 
+bool weights_from_block(struct weights *weights, const struct param_block *block, const struct config *config,
+                        struct llm_error *err) {
+    *weights = (struct weights){.in_block = true};
+    if (!tensors_alloc(weights, config, err)) return false;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            weights->tensors[p][layer].dtype = DTYPE_F32;
+            weights->tensors[p][layer].data = param_block_at(block, (enum param)p, layer);
+        }
+    }
+    return true;
+}
+
 void weights_release(struct weights *weights, const struct config *config, struct ops *ops) {
-    for (int p = 0; p < PARAM_COUNT && weights->tensors[PARAM_WTE] != NULL; p++) {
+    for (int p = 0; p < PARAM_COUNT && weights->tensors[PARAM_WTE] != NULL && !weights->in_block; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
             ops->free(ops, (void *)weights->tensors[p][layer].data);
         }

@@ -133,10 +133,28 @@ static size_t on_header(char *line, size_t unit, size_t n, void *user) {
     return size;
 }
 
+// With a post, curl passes on what a server says when it refuses.
+static bool is_refusal(const struct transfer *transfer) {
+    long status = 0;
+    if (transfer->request->post != NULL) curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 400;
+}
+
+// Keeps the beginning; its end ends the transfer.
+static size_t keep_refusal(struct transfer *transfer, const char *bytes, size_t size) {
+    struct http_post *post = transfer->request->post;
+    const size_t used = strlen(post->refusal), room = sizeof post->refusal - 1 - used;
+    const size_t kept = size < room ? size : room;
+    memcpy(post->refusal + used, bytes, kept);
+    post->refusal[used + kept] = '\0';
+    return kept == size ? size : 0;
+}
+
 static size_t on_body(char *bytes, size_t unit, size_t n, void *user) {
     struct transfer *transfer = user;
     const struct http_request *request = transfer->request;
     const size_t size = unit * n;
+    if (is_refusal(transfer)) return keep_refusal(transfer, bytes, size);
     if (!transfer->headers_told && !tell_headers(transfer)) return 0;
     transfer->received += (int64_t)size;
     if (transfer->received > request->max_size) {
@@ -176,6 +194,12 @@ static bool fail_timeout(struct transfer *transfer, int connect_seconds, int sta
     curl_easy_getinfo(transfer->curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
     if (connected == 0) {
         return transfer_fail(transfer, LLM_ERROR_NETWORK, "no connection within %d s", connect_seconds);
+    }
+    const struct http_post *post = transfer->request->post;
+    if (post != NULL) {
+        return transfer_fail(transfer, LLM_ERROR_NETWORK, "no whole answer within %d s, %lld bytes of it came",
+                             post->total_seconds < stall_seconds ? post->total_seconds : stall_seconds,
+                             (long long)transfer->received);
     }
     return transfer_fail(transfer, LLM_ERROR_NETWORK, "stalled: fewer than %d bytes/s for %d s, after %lld bytes",
                          STALL_BYTES_PER_SECOND, stall_seconds, (long long)transfer->received);
@@ -228,6 +252,34 @@ static bool fail_curl(struct transfer *transfer, CURLcode code, int connect_seco
 
 // ---- The transfer ---------------------------------------------------------------------------
 
+// Appends "<name>: <value>"; NULL, with the list freed, when out of memory.
+static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value) {
+    char *line = NULL;
+    if (asprintf(&line, "%s: %s", name, value) < 0) line = NULL;
+    struct curl_slist *longer = line == NULL ? NULL : curl_slist_append(list, line);
+    if (longer == NULL) curl_slist_free_all(list);
+    free(line);
+    return longer;
+}
+
+// Headers of a post; NULL when out of memory. (Expect is curl's: it would wait for a leave that few servers give.)
+static struct curl_slist *post_headers(const struct http_post *post) {
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    if (list != NULL) list = add_header(list, "Content-Type", post->content_type);
+    if (list != NULL && post->authorization != NULL) list = add_header(list, "Authorization", post->authorization);
+    return list;
+}
+
+static void post_setup(CURL *curl, const struct http_post *post) {
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->body);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->size);
+    curl_easy_setopt(curl, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL);
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 0L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)post->total_seconds);
+}
+
 // Headers of a request that resumes; NULL for none (or no memory, in which case all is fetched again).
 static struct curl_slist *resume_headers(const struct http_request *request) {
     if (request->range_from <= 0 || request->validator == NULL || request->validator[0] == '\0') return NULL;
@@ -275,28 +327,47 @@ static void transfer_setup(struct transfer *transfer, struct curl_slist *headers
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer);
 }
 
-bool http_get(const struct http_request *request, long *status, struct llm_error *err) {
-    if (file_url_is(request->url)) return file_url_get(request, status, err);
+// Ends a transfer that curl has done with `code`: whatever there is to say.
+static bool transfer_end(struct transfer *transfer, CURLcode code, int connect_seconds, int stall_seconds) {
+    long status = 0;
+    curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (is_refusal(transfer) && (code == CURLE_OK || code == CURLE_WRITE_ERROR)) return fail_status(transfer, status);
+    if (code != CURLE_OK) return fail_curl(transfer, code, connect_seconds, stall_seconds);
+    return transfer->headers_told || tell_headers(transfer); // told late: an empty body
+}
+
+static bool transfer_run(const struct http_request *request, long *status, struct llm_error *err) {
     const int stall_seconds = request->stall_seconds > 0 ? request->stall_seconds : HTTP_STALL_SECONDS;
     const int connect_seconds = stall_seconds < HTTP_CONNECT_SECONDS ? stall_seconds : HTTP_CONNECT_SECONDS;
+    struct http_post *post = request->post;
     if (status != NULL) *status = 0;
 
     struct llm_error own = {0}; // so that callbacks may count on an open one even when err is NULL
     struct transfer transfer = {.request = request, .err = &own};
     transfer.curl = curl_easy_init();
-    if (transfer.curl == NULL) return error_memory(err, "HTTP");
-    struct curl_slist *headers = resume_headers(request);
+    struct curl_slist *headers = post != NULL ? post_headers(post) : resume_headers(request);
+    if (transfer.curl == NULL || (post != NULL && headers == NULL)) {
+        curl_slist_free_all(headers);
+        curl_easy_cleanup(transfer.curl);
+        return error_memory(err, "HTTP");
+    }
     transfer_setup(&transfer, headers, connect_seconds, stall_seconds);
+    if (post != NULL) post_setup(transfer.curl, post);
 
     const CURLcode code = curl_easy_perform(transfer.curl);
     if (status != NULL) curl_easy_getinfo(transfer.curl, CURLINFO_RESPONSE_CODE, status);
-    bool ok = code == CURLE_OK;
-    if (!ok) {
-        fail_curl(&transfer, code, connect_seconds, stall_seconds);
-    } else if (!transfer.headers_told) {
-        ok = tell_headers(&transfer); // an empty body
-    }
+    const bool ok = transfer_end(&transfer, code, connect_seconds, stall_seconds);
     curl_easy_cleanup(transfer.curl);
     curl_slist_free_all(headers);
     return ok || error_set(err, own.code, "%s", own.text);
+}
+
+bool http_get(const struct http_request *request, long *status, struct llm_error *err) {
+    return file_url_is(request->url) ? file_url_get(request, status, err) : transfer_run(request, status, err);
+}
+
+bool http_post(const struct http_request *request, long *status, struct llm_error *err) {
+    request->post->refusal[0] = '\0';
+    if (!file_url_is(request->url)) return transfer_run(request, status, err);
+    return error_set(err, LLM_ERROR_NETWORK, "%s: nothing can be sent to a file URL", request->url);
 }

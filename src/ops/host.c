@@ -56,6 +56,11 @@ static const float *host_get(struct ops *ops, const float *memory, size_t n) {
     return memory;
 }
 
+static void host_zero(struct ops *ops, float *memory, int64_t n) {
+    (void)ops;
+    memset(memory, 0, (size_t)n * sizeof *memory);
+}
+
 static void host_state_free(struct ops *ops) {
     struct host_state *state = host_state(ops);
     while (state->allocations != NULL) {
@@ -63,7 +68,10 @@ static void host_state_free(struct ops *ops) {
         free(state->allocations->base);
         state->allocations = next;
     }
-    if (state->cpu != NULL) free(state->cpu->scratch);
+    if (state->cpu != NULL) {
+        free(state->cpu->scratch);
+        free(state->cpu->packs);
+    }
     free(state->cpu);
     team_free(state->team);
     pthread_mutex_destroy(&state->lock);
@@ -85,5 +93,6 @@ bool host_init(struct ops *ops, struct llm_error *err) {
     ops->free = host_free;
     ops->put = host_put;
     ops->get = host_get;
+    ops->zero = host_zero;
     return true;
 }

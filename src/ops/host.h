@@ -1,4 +1,4 @@
-// host.h: the state behind a table whose device is the CPU, and its four memory verbs.
+// host.h: the state behind a table whose device is the CPU, and its memory verbs.
 //
 // put() borrows: it returns the host pointer itself. free() therefore has to know its own: alloc()
 // keeps a list, and a pointer that is not in it was borrowed and stays as it is.
@@ -17,7 +17,7 @@ struct host_state {
     struct cpu *cpu;                // scratch and oneDNN primitives of the fast kernels; NULL at level ref
 };
 
-// Fills in state, state_free and the four verbs. ops->n_threads is set.
+// Fills in state, state_free and the verbs. ops->n_threads is set.
 bool host_init(struct ops *ops, struct llm_error *err);
 
 static inline struct host_state *host_state(struct ops *ops) {

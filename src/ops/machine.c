@@ -4,7 +4,6 @@
 // it cannot be faster than memory; a prompt is matrix products, which cannot be faster than the multiply-add units.
 // A limit is what can be reached at best, so each rate is the best of its rounds, and where there are ways to do the
 // same (how many streams to read, which of GPT-2's shapes to multiply), of these too.
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,6 +11,7 @@
 #include "base/team.h"
 #include "base/threads.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/sgemm.h"
 
 enum {
     ROWS = 1024, // of the matrix product: a full context
@@ -131,12 +131,12 @@ static void sgemm_part(void *job, int thread, int n_threads) {
     struct work *work = job;
     const int first = (int)((int64_t)ROWS * thread / n_threads);
     const int n = (int)((int64_t)ROWS * (thread + 1) / n_threads) - first;
-    const int omp_threads = omp_get_max_threads();
-    omp_set_num_threads(1);
+    struct sgemm_scope scope;
+    sgemm_begin(&scope);
     const dnnl_status_t status =
         dnnl_sgemm('N', 'N', n, work->n_out, work->n_in, 1, work->x + (size_t)first * (size_t)work->n_in, work->n_in,
                    work->weight, work->n_out, 0, work->out + (size_t)first * (size_t)work->n_out, work->n_out);
-    omp_set_num_threads(omp_threads);
+    sgemm_end(&scope);
     if (status == dnnl_success) work->amount += (int64_t)2 * n * work->n_in * work->n_out;
 }
 

@@ -85,6 +85,16 @@ static void fill_ref(struct ops *ops) {
     ops->store_kv = ref_store_kv;
     ops->attention = ref_attention;
     ops->head_loss = ref_head_loss;
+    ops->embed_backward = ref_embed_backward;
+    ops->layer_norm_backward = ref_layer_norm_backward;
+    ops->activate = ref_activate;
+    ops->activation_backward = ref_activation_backward;
+    ops->dropout = ref_dropout;
+    ops->linear_backward = ref_linear_backward;
+    ops->attention_backward = ref_attention_backward;
+    ops->head_loss_backward = ref_head_loss_backward;
+    ops->adamw = ref_adamw;
+    ops->sum_of_squares = ref_sum_of_squares;
     ops->reserve = ref_reserve;
 }
 
@@ -123,4 +133,22 @@ void ops_free(struct ops *ops) {
     if (ops == NULL) return;
     ops->state_free(ops);
     free(ops);
+}
+
+bool ops_use_bf16(struct ops *ops, struct llm_error *err) {
+#if defined(__x86_64__)
+    const bool available = __builtin_cpu_supports("avx512bf16");
+#else
+    const bool available = false;
+#endif
+    if (!available) {
+        return error_set(err, LLM_ERROR_UNSUPPORTED,
+                         "this processor has no instructions for BF16 products (AVX512_BF16): compute with f32");
+    }
+    if (ops->level != OPS_AVX512) {
+        return error_set(err, LLM_ERROR_UNSUPPORTED, "BF16 products need level avx512; this is level %s",
+                         level_names[ops->level]);
+    }
+    ops->compute = OPS_COMPUTE_BF16;
+    return true;
 }

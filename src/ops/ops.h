@@ -5,7 +5,7 @@
 // carries its own state (threads, primitive cache, scratch), so there are no globals and any level can
 // be forced. A GPU is another filling of the table.
 //
-// Memory goes through four verbs: alloc, free, put, get. Between put and get only operations touch the
+// Memory goes through five verbs: alloc, free, put, get, zero. Between put and get only operations touch the
 // numbers; sampler, initialiser and checkpoint work on what get returned.
 //
 // Contract
@@ -51,7 +51,13 @@ struct linear {
     bool transposed;   // false: weight is [n_in, n_out] (Conv1D, as GPT-2 stores it); true: [n_out, n_in]
     const float *bias; // [n_out] or NULL
     enum activation activation;
+    int64_t stride; // from one row of the weight to the next, where its columns are a range of a wider matrix's;
+                    // 0: weight.cols
 };
+
+static inline int64_t linear_stride(const struct linear *linear) {
+    return linear->stride != 0 ? linear->stride : linear->weight.cols;
+}
 
 // Causal attention over several sequences. Query row i of a sequence with n_query queries and n_key keys
 // sits at position n_key - n_query + i and sees the keys at positions up to its own.
@@ -66,7 +72,9 @@ struct attention_sequence {
                          // others grow by attention.keep_scale; NULL: no dropout
 };
 
-// Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`.
+// Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`. Queries of one
+// sequence that are not neighbours are entries that follow one another with the same dkey: keys, and dvalue, are the
+// same for them then, and dkey and dvalue, up to the largest n_key, receive the sum over them.
 struct attention_gradient {
     const float *dout; // as sequence->out
     float *dquery;     // as sequence->query
@@ -108,8 +116,10 @@ struct ops {
     void (*free)(struct ops *ops, void *memory);
     const void *(*put)(struct ops *ops, const void *host, size_t bytes);
     const float *(*get)(struct ops *ops, const float *memory, size_t n);
+    void (*zero)(struct ops *ops, float *memory, int64_t n); // memory[i] = 0
 
     // out[i] = wte[ids[i]] + wpe[positions[i]]            out [n, n_embd]
+    // wpe NULL: out[i] = wte[ids[i]], which gathers the rows of any matrix.
     void (*embed)(struct ops *ops, float *out, const struct matrix *wte, const struct matrix *wpe, const int32_t *ids,
                   const int32_t *positions, int n);
 
@@ -123,10 +133,11 @@ struct ops {
     bool (*linear)(struct ops *ops, float *out, const float *x, const struct linear *linear, const float *residual,
                    int n, struct llm_error *err);
 
-    // Copies the key and value parts of fused qkv rows into KV caches laid out [n_head, n_ctx, head_size]:
-    // row i of qkv [n, 3 * n_embd] goes to position `position + i`.
-    void (*store_kv)(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                     int n_head, int head_size);
+    // Copies keys and values into KV caches laid out [n_head, n_ctx, head_size]: row i of kv, which begins with
+    // [key, value], n_embd wide each, and ends where the next one begins, row_stride on, goes to position
+    // `position + i`.
+    void (*store_kv)(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n,
+                     int position, int n_ctx, int n_head, int head_size);
 
     // out[t] = softmax(scale * q[t] K^T + causal mask) V, per head and sequence; no [T, T] array.
     void (*attention)(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
@@ -159,13 +170,13 @@ struct ops {
     void (*dropout)(struct ops *ops, float *out, const float *x, const uint8_t *keep, float scale,
                     const float *residual, int64_t n);
 
-    // dx = dout W^T, dweight += x^T dout in the weight's layout, dbias += sum of dout's rows; each may be NULL.
+    // dx = dout W^T, dweight += x^T dout in the weight's layout (its stride too), dbias += sum of dout's rows; each
+    // may be NULL.
     // linear->activation is not looked at: dout is the gradient before it.    dx, x [n, n_in], dout [n, n_out]
     bool (*linear_backward)(struct ops *ops, float *dx, float *dweight, float *dbias, const float *dout, const float *x,
                             const struct linear *linear, int n, struct llm_error *err);
 
     // After attention() with lse: reads query, key, value, out, lse and keep of each sequence. No [T, T] array.
-    // Sequences do not share keys here.
     void (*attention_backward)(struct ops *ops, const struct attention *attention,
                                const struct attention_sequence *sequences, const struct attention_gradient *gradients,
                                int n_sequences);
@@ -183,7 +194,8 @@ struct ops {
     double (*sum_of_squares)(struct ops *ops, const float *x, int64_t n);
 
     // Makes room for calls with up to n_rows rows, n_wide columns (the widest of n_inner, 3 n_embd) and
-    // weights of up to max_weight elements, so that later calls allocate nothing.
+    // weights of up to max_weight elements, so that later calls allocate nothing. (head_loss_backward's room, a chunk
+    // of logits, would be wasted on those who do not train: its first call makes it.)
     bool (*reserve)(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err);
 
     void *state;

@@ -2,7 +2,7 @@
 #ifndef STORE_ARCHIVE_H
 #define STORE_ARCHIVE_H
 
-#include "store/checksum.h"
+#include "base/checksum.h"
 
 // Reads member `name` of the zip at `path`, which must be exactly `size` bytes long and have that sum;
 // *bytes is the caller's (free). The zip's other members are not looked at, nor are member names ever used as paths.

@@ -6,7 +6,7 @@
 #ifndef STORE_FETCH_H
 #define STORE_FETCH_H
 
-#include "store/checksum.h"
+#include "base/checksum.h"
 
 struct fetch {
     const char *url;

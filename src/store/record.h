@@ -11,7 +11,7 @@
 #ifndef STORE_RECORD_H
 #define STORE_RECORD_H
 
-#include "store/checksum.h"
+#include "base/checksum.h"
 #include "store/items.h"
 
 struct record_entry {

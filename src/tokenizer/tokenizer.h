@@ -6,7 +6,7 @@
 #ifndef TOKENIZER_TOKENIZER_H
 #define TOKENIZER_TOKENIZER_H
 
-#include "base/error.h"
+#include "base/checksum.h"
 
 // Vocabulary as arrays; everything is copied or moved by tokenizer_new, nothing is borrowed.
 struct vocabulary {
@@ -34,6 +34,9 @@ struct llm_tokenizer *tokenizer_open_directory(const char *directory, struct llm
 struct llm_tokenizer *tokenizer_parse_json(const char *bytes, size_t size, struct llm_error *err);
 struct llm_tokenizer *tokenizer_parse_pair(const char *vocab_json, size_t vocab_size, const char *merges,
                                            size_t merges_size, struct llm_error *err);
+
+// SHA-256 of everything that decides which ids a text gets: equal for equal vocabularies, whatever they came from.
+bool tokenizer_checksum(const struct llm_tokenizer *tokenizer, char text[CHECKSUM_TEXT], struct llm_error *err);
 
 // Writes vocab.json, merges.txt and tokenizer.json into an existing directory, as Hugging Face has them.
 bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, struct llm_error *err);

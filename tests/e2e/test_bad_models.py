@@ -34,6 +34,12 @@ def test_the_tiny_model_is_whole(my_llm, tmp_path):
     assert my_llm("info", tiny.write_model(tmp_path / "m")).code == 0
 
 
+@pytest.mark.parametrize("bias", [None, tiny.tensor([12], value=0)], ids=["absent", "zero"])
+def test_a_model_without_qkv_bias(my_llm, tmp_path, bias):
+    named = changed(h__0__attn__c_attn__bias=bias)
+    assert my_llm("info", tiny.write_model(tmp_path / "m", named, qkv_bias=False)).code == 0
+
+
 # case: tensors, changes of config.json, the sentence behind "<model>/"; {m} is the model's directory
 TENSOR_CASES = {
     "transposed": (changed(h__0__attn__c_attn__weight=tiny.tensor([12, 4])), {},
@@ -67,6 +73,8 @@ TENSOR_CASES = {
                         "{m}: tensor wpe.weight is missing, and 2 more"),
     "missing-layer": (None, dict(n_layer=2), "{m}: tensor h.1.ln_1.weight is missing, and 11 more"),
     "missing-head": (None, dict(tie_word_embeddings=False), "{m}: tensor lm_head.weight is missing"),
+    "qkv-bias": (None, dict(qkv_bias=False),
+                 "{m}: tensor h.0.attn.c_attn.bias is not zero, but the config has qkv_bias false"),
     "missing-embedding": (changed(wte__weight=None), {}, "{m}: tensor wte.weight is missing"),
     "one-layer-too-many": (tiny.tensors(n_layer=2), {},
                            "{m}/model.safetensors: tensor h.1.attn.c_attn.bias belongs to layer 1, but the config "
@@ -81,7 +89,7 @@ TENSOR_CASES = {
               "{m}/model.safetensors: tensors transformer.wte.weight and wte.weight are the same parameter"),
     "another-model": ({"model.layers.0.self_attn.q_proj.weight": tiny.tensor([4, 4])}, {},
                       "{m}: holds no tensor of a GPT-2 (the first of its 1 is "
-                      "model.layers.0.self_attn.q_proj.weight; wte.weight or model/wte was expected)"),
+                      "model.layers.0.self_attn.q_proj.weight; wte.weight, model/wte or tok_emb.weight was expected)"),
     "no-tensors": ({}, {}, "{m}: holds no tensors"),
     "f64": (changed(ln_f__bias=tiny.tensor([4], dtype="F64")), {},
             "{m}/model.safetensors: tensor ln_f.bias is F64; F32, F16 and BF16 are supported"),
@@ -98,8 +106,16 @@ TENSOR_CASES = {
     "model-type": (None, dict(model_type="gpt_neo"),
                    '{m}/config.json: model_type is "gpt_neo"; gpt2 is supported'),
     "classifier": (None, dict(architectures=["GPT2ForSequenceClassification"]),
-                   "{m}/config.json: the model is a GPT2ForSequenceClassification; GPT2LMHeadModel, which generates "
-                   "text, is supported"),
+                   "{m}: tensor score.weight is missing"),
+    "class": (None, dict(architectures=["GPT2ForTokenClassification"]),
+              "{m}/config.json: the model is a GPT2ForTokenClassification; GPT2LMHeadModel, which generates text, and "
+              "GPT2ForSequenceClassification are supported"),
+    "labels": ({**tiny.tensors(), "score.weight": tiny.tensor([3, 4])},
+               dict(architectures=["GPT2ForSequenceClassification"], id2label={"0": "ham", "1": "spam"}),
+               "{m}/model.safetensors: tensor score.weight has shape [3, 4], [2, 4] was expected (2 labels, n_embd 4)"),
+    "label-ids": ({**tiny.tensors(), "score.weight": tiny.tensor([2, 4])},
+                  dict(architectures=["GPT2ForSequenceClassification"], id2label={"0": "ham", "2": "spam"}),
+                  "{m}/config.json: id2label does not name label 1"),
     "activation": (None, dict(activation_function="silu"),
                    '{m}/config.json: activation_function is "silu"; gelu_new, gelu, relu and their aliases are '
                    "supported"),

@@ -67,10 +67,10 @@ def test_bytes_and_flops_are_counted(my_llm, source):
             assert per_token(row, "bytes_per_second") == pytest.approx(weights / batch + seen * position, rel=1e-4)
             flops = products + head + 2 * 2 * 2 * 24 * seen
             assert per_token(row, "flops_per_second") == pytest.approx(flops, rel=1e-4)
-    # In the last layer only the last of 16 tokens goes on after its keys and values.
+    # In the last layer the first 15 of 16 tokens are keys and values, and nothing else.
     prompt = rows["prompt", 0, 1]
     qkv, rest, pairs = 2 * 3 * 24 * 24, 2 * (24 * 24 + 2 * 24 * 96), 16 * 17 / 2
-    flops = 16 * (2 * qkv + rest) + rest + 4 * 24 * (pairs + 16) + head
+    flops = 16 * (qkv + rest) + (2 * 16 + 1) / 3 * qkv + rest + 4 * 24 * (pairs + 16) + head
     assert 16 * per_token(prompt, "flops_per_second") == pytest.approx(flops, rel=1e-4)
     assert 16 * per_token(prompt, "bytes_per_second") == pytest.approx(weights + 16 * position, rel=1e-4)
 
@@ -111,7 +111,24 @@ def test_markdown_of_a_synthetic_model(my_llm):
     assert "Mean ± standard deviation of 1 repetition after a warm-up." in result.out
 
 
+def test_training(my_llm, source):
+    """Against a count made by hand: 2 layers, width 24, feed-forward 96, 101 ids; backward is twice forward."""
+    model = source / "tests" / "fixtures" / "models" / "openai"
+    result = my_llm("bench", "--quick", "--train", "--json", model, env={"MY_LLM_THREADS": "1"})
+    assert result.code == 0, result
+    [row] = json.loads(result.out)["results"]
+    assert (row["test"], row["n_tokens"], row["depth"], row["batch"]) == ("train", 16, 0, 4)
+    products = 2 * 2 * (3 * 24 * 24 + 24 * 24 + 2 * 24 * 96) + 2 * 24 * 101
+    flops = 3 * (products + 2 * 4 * 24 * (16 + 1) / 2)
+    assert row["flops_per_second"] / row["tokens_per_second"]["mean"] == pytest.approx(flops, rel=1e-4)
+    result = my_llm("bench", "--train", "-r", "2", model, env={"MY_LLM_THREADS": "2"})
+    assert result.code == 0, result
+    rows = re.findall(r"^\| train (\d+), \d+\.\d{3} s a step \| (\d+) \|.*\| – \| – \|", result.out, re.MULTILINE)
+    assert rows == [("64", "4")]  # as far as the context goes
+
+
 @pytest.mark.parametrize("args, sentence", [
+    (["--compute", "bf16", "bundled"], "--compute is for --train"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["--csv", "--json"], "--csv and --json exclude each other"),

@@ -10,12 +10,12 @@ import pytest
 
 def commands_of(my_llm):
     listing = my_llm("help").out.split("Commands:\n")[1].split("\n\n")[0]
-    return [line.split()[0] for line in listing.splitlines()]
+    return [re.split(r"\s{2,}", line.strip())[0] for line in listing.splitlines()]
 
 
 def options_of(my_llm, command):
     """[(letter or None, name, placeholder or None)] as --help shows them, without --help itself."""
-    text = my_llm(command, "--help").out.split("\nOptions:\n")[1].split("\nExamples:")[0]
+    text = my_llm(*command.split(), "--help").out.split("\nOptions:\n")[1].split("\nExamples:")[0]
     rows = re.findall(r"^  (?:-(\w), |    )--([a-z0-9-]+)(?: ([A-Z]\S*))?(?:$| )", text, re.MULTILINE)
     return [(letter or None, name, value or None) for letter, name, value in rows if name != "help"]
 
@@ -42,11 +42,11 @@ def test_no_command_is_wrong_usage(my_llm):
 
 def test_every_command_has_help(my_llm):
     for command in commands_of(my_llm):
-        result = my_llm(command, "--help")
+        result = my_llm(*command.split(), "--help")
         assert result.code == 0 and result.err == ""
         assert result.out.startswith(f"usage: my-llm {command} ")
-        assert my_llm("help", command).out == result.out
-        assert my_llm(command, "-h").out == result.out
+        assert my_llm("help", *command.split()).out == result.out
+        assert my_llm(*command.split(), "-h").out == result.out
         # Words are wrapped; examples and usage are the command's own lines.
         assert max(map(len, result.out.splitlines())) <= 100, result.out
 
@@ -61,9 +61,31 @@ def test_unknown_commands_have_neighbours(my_llm):
     assert "did you mean" not in my_llm("zzzzzz").err
 
 
+def test_commands_of_two_words(my_llm, tmp_path):
+    group = my_llm("instruct", "--help")
+    assert group.code == 0 and group.err == ""
+    assert group.out.startswith("usage: my-llm instruct COMMAND [options] [operands]\n\nCommands to ")
+    assert re.search(r"^  score  +\S", group.out, re.MULTILINE)
+    assert my_llm("help", "instruct").out == group.out
+    alone = my_llm("instruct")
+    assert (alone.code, alone.out, alone.err) == (2, "", group.out)
+    for words in (["instruct", "scroe"], ["help", "instruct", "scroe"]):
+        wrong = my_llm(*words)
+        assert (wrong.code, wrong.out) == (2, "")
+        assert wrong.err == (
+            'my-llm instruct: there is no command "scroe"; did you mean "score"?\n'
+            "'my-llm help instruct' lists the commands.\n"
+        )
+    assert 'did you mean "instruct"?' in my_llm("instrcut", "score").err
+    assert my_llm("help", "info", "score").err.startswith('my-llm help: "score" is one too many\n')
+    assert "score" in bash_completions(my_llm, tmp_path, "instruct", "")
+    assert bash_completions(my_llm, tmp_path, "instruct", "sc") == ["score"]
+    assert bash_completions(my_llm, tmp_path, "instruct", "score", "--api", "") == ["ollama", "openai"]
+
+
 def test_wrong_options_end_with_2(my_llm):
     for command in commands_of(my_llm):
-        result = my_llm(command, "--no-such-option-here")
+        result = my_llm(*command.split(), "--no-such-option-here")
         assert (result.code, result.out) == (2, "")
         assert result.err == (
             f"my-llm {command}: there is no option --no-such-option-here\n'my-llm help {command}' tells more.\n"
@@ -135,11 +157,12 @@ def bash_completions(my_llm, tmp_path, *words):
 
 def test_bash_completes_commands_and_options(my_llm, tmp_path):
     commands = commands_of(my_llm)
-    assert bash_completions(my_llm, tmp_path, "") == commands + ["--help", "--version"]
+    first_words = list(dict.fromkeys(command.split()[0] for command in commands))
+    assert bash_completions(my_llm, tmp_path, "") == first_words + ["--help", "--version"]
     assert bash_completions(my_llm, tmp_path, "hel") == ["help"]
     for command in commands:
         expected = [f"--{name}" for _, name, _ in options_of(my_llm, command)] + ["--help"]
-        assert bash_completions(my_llm, tmp_path, command, "-") == expected
+        assert bash_completions(my_llm, tmp_path, *command.split(), "-") == expected
 
 
 def test_bash_completes_values(my_llm, tmp_path):
@@ -155,7 +178,8 @@ def test_completions_have_every_option(my_llm, shell, tmp_path):
     script = my_llm("help", "--completion", shell)
     assert script.code == 0
     for command in commands_of(my_llm):
-        assert re.search(rf"\b{command}\b", script.out)
+        for word in command.split():
+            assert re.search(rf"\b{word}\b", script.out)
         for _, name, _ in options_of(my_llm, command):
             option = f"-l {name}" if shell == "fish" else f"--{name}"
             assert re.search(rf"{option}(?![a-z0-9-])", script.out), f"{command} --{name}"

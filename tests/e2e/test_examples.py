@@ -50,3 +50,47 @@ def test_generate_example(source, build, prefix, tmp_path, env):
     models = source / "tests" / "fixtures" / "models"
     failed = subprocess.run([program, models / "prefix"], env=env, capture_output=True, text=True)
     assert failed.returncode == 1 and failed.stderr == "this model has no vocabulary\n"
+
+
+def test_pretrain_example(source, build, prefix, tmp_path, env, my_llm):
+    """Stopped by its callback, called again, finished; the model can be used."""
+    if sanitized(build):
+        pytest.skip("a library with sanitizers does not link with a program without")
+    program, library = compile_example(source, prefix, tmp_path, "pretrain")
+    env = {**env, "LD_LIBRARY_PATH": str(library)}
+    text = source / "tests" / "fixtures" / "train" / "tiny.txt"
+
+    def run(*args):
+        return subprocess.run([program, *args], env=env, capture_output=True, text=True)
+
+    stopped = run(text, tmp_path / "run", "0.05")
+    assert stopped.returncode == 3 and "stopped" in stopped.stderr, stopped
+    result = run(text, tmp_path / "run", "1000")
+    assert result.returncode == 0 and result.stderr == "", result
+    assert f"{tmp_path / 'run'}/model: validation loss " in result.stdout
+    assert result.stdout.count("Every effort moves you") >= 1
+    assert my_llm("info", tmp_path / "run").code == 0
+    failed = run("/no/such/text", tmp_path / "other")
+    assert failed.returncode == 1 and "/no/such/text" in failed.stderr
+    assert run().returncode == 2
+
+
+def test_classify_example(source, build, prefix, tmp_path, env):
+    """The file of the README: trained, loaded the second time, right about texts it never saw."""
+    if sanitized(build):
+        pytest.skip("a library with sanitizers does not link with a program without")
+    program, library = compile_example(source, prefix, tmp_path, "classify")
+    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    texts = {"does it come in blue?": "question", "the button fell off": "complaint"}
+
+    def run(file):
+        return subprocess.run([program, file, tmp_path / "mails", *texts], env=env, capture_output=True, text=True)
+
+    answers = "".join(f"{label}: {text}\n" for text, label in texts.items())
+    first = run(source / "examples" / "mails.csv")
+    assert first.returncode == 0 and first.stdout.startswith("trained after "), first
+    assert first.stdout.endswith(answers)
+    second = run(source / "examples" / "mails.csv")
+    assert second.returncode == 0 and second.stdout.startswith("loaded after ") and second.stdout.endswith(answers)
+    failed = run("/no/such/file.csv")
+    assert failed.returncode == 1 and "/no/such/file.csv" in failed.stderr

@@ -26,6 +26,11 @@ def test_text(my_llm, models):
     assert any(line.startswith("  to train ") for line in lines)
 
 
+def test_no_qkv_bias(my_llm, models):
+    result = my_llm("info", models / "noqkvbias")
+    assert "attention     scores divided by sqrt(head size); no bias on query, key and value" in result.out
+
+
 @pytest.mark.parametrize("name, expected", [
     ("bylayer", dict(n_layer=3, scale_attn_by_layer=True, dtype="F32")),
     ("noscale", dict(scale_attn_weights=False)),
@@ -34,7 +39,8 @@ def test_text(my_llm, models):
     ("gelu", dict(activation="gelu")),
     ("epsilon", dict(layer_norm_epsilon=0.03)),
     ("untied", dict(tied_head=False)),
-    ("bf16", dict(dtype="BF16")),
+    ("noqkvbias", dict(tied_head=False, qkv_bias=False)),
+    ("bf16", dict(dtype="BF16", qkv_bias=True)),
     ("distil", dict(n_layer=6, n_head=12)),
     ("text", dict(has_tokenizer=True, vocab_size=300)),
 ])

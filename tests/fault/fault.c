@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 enum {
     SLOTS = 1 << 17,     // of the set; a test that holds half as many blocks at once is too large
     EVERY_ONE = 1000,    // the first calls fail one by one; after that each a tenth further on
+    SHORT_ONES = 40,     // transfers in a row, but in the first run, where all are
     CALLS_MAX = 10000000 // of one body; more would never end
 };
 
@@ -36,6 +38,7 @@ static unsigned armed;  // kinds that count
 static int countdown;   // calls until one fails; 0: it has
 static bool persistent; // and every one after it
 static int n_failed;    // since arming
+static int most;        // that may fail
 static void *slots[SLOTS];
 static int n_live;  // blocks
 static int n_files; // descriptors
@@ -52,7 +55,7 @@ static bool fails(enum fault_kind kind) {
             countdown--;
             now = countdown == 0;
         } else {
-            now = persistent;
+            now = persistent && n_failed < most;
         }
     }
     if (now) n_failed++;
@@ -239,6 +242,7 @@ int fault_fclose(FILE *file);
 int fault_mkdir(const char *path, mode_t mode);
 char *fault_mkdtemp(char *path);
 int fault_mkostemp(char *path, int flags);
+int fault_pipe2(int ends[2], int flags);
 int fault_rename(const char *from, const char *to);
 int fault_renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags);
 
@@ -345,6 +349,12 @@ int fault_mkostemp(char *path, int flags) {
     return fd;
 }
 
+int fault_pipe2(int ends[2], int flags) {
+    if (file_fails(EMFILE) || pipe2(ends, flags) != 0) return -1;
+    count(&n_files, 2);
+    return 0;
+}
+
 int fault_rename(const char *from, const char *to) {
     return disk_fails(ENOSPC) ? -1 : rename(from, to);
 }
@@ -361,6 +371,7 @@ static void arm(unsigned kinds, int nth, bool from_there_on) {
     countdown = nth;
     persistent = from_there_on;
     n_failed = 0;
+    most = kinds == FAULT_SHORT && nth > 1 ? SHORT_ONES : INT_MAX;
     pthread_mutex_unlock(&lock);
 }
 
@@ -411,4 +422,8 @@ int fault_loop(unsigned kinds, fault_body *body, fault_check *check, void *user)
         if (nth == 1) fail_msg("the body makes no fallible call of this kind");
     }
     return total;
+}
+
+const char *fault_template(void) {
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm/my-llm-fault-XXXXXX" : "/tmp/my-llm-fault-XXXXXX";
 }

@@ -3,8 +3,8 @@
 // The core that these tests link has its calls of libc renamed (see symbols.txt), so nothing in the
 // product knows of this. fault_loop() runs a body with its first fallible call failing, then its
 // second, and so on (past a thousand: each a tenth further on) until no call failed any more; once with only that call
-// failing, once with every call from there on (a disk that stays full). After each run there must be no block of memory
-// and no file left over, and a failure must have left a sentence.
+// failing, once with every call from there on (a disk that stays full; of short transfers, some in a row). After each
+// run there must be no block of memory and no file left over, and a failure must have left a sentence.
 #ifndef FAULT_FAULT_H
 #define FAULT_FAULT_H
 
@@ -25,5 +25,8 @@ typedef void fault_check(void *user, bool succeeded);
 // `kinds` of calls fail in turn. `check` may be NULL. Fails the cmocka test if the body does not come
 // to succeed. Returns how many calls were made to fail.
 int fault_loop(unsigned kinds, fault_body *body, fault_check *check, void *user);
+
+// For mkdtemp(): in memory where there is a place for that, as these tests make files by the thousand. Not to be freed.
+const char *fault_template(void);
 
 #endif

@@ -54,6 +54,7 @@ static bool synthesize_body(void *user, struct llm_error *err) {
         .vocab_size = 101,
         .activation = ACTIVATION_GELU_TANH,
         .layer_norm_epsilon = 1e-5F,
+        .qkv_bias = true,
         .eos = -1,
     };
     (void)user;
@@ -73,10 +74,8 @@ static void synthesizing_says_what_failed(void **state) {
 static void opening_says_what_failed(void **state) {
     (void)state;
     static const struct source sources[] = {
-        {MODELS "text", 9136, true},
-        {MODELS "f16", 18456, false},
-        {MODELS "openai", 18456, false},
-        {MODELS "shards", 18456, false},
+        {MODELS "text", 9136, true},     {MODELS "f16", 18456, false},  {MODELS "openai", 18456, false},
+        {MODELS "shards", 18456, false}, {MODELS "book", 18456, false}, {MODELS "classifier", 1064, false},
     };
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         struct source source = sources[i];
@@ -132,11 +131,48 @@ static void converting_leaves_old_or_new(void **state) {
     directory_remove(place.directory);
 }
 
+// One file: what was there, or the new one.
+static bool convert_torch_body(void *user, struct llm_error *err) {
+    const struct place *place = user;
+    struct llm_convert_options options;
+    llm_convert_options_init(&options);
+    options.overwrite = true;
+    options.dtype = LLM_F16;
+    return llm_convert(MODELS "head64", place->out, &options, err);
+}
+
+static void convert_torch_check(void *user, bool succeeded) {
+    const struct place *place = user;
+    struct llm_error err = {0};
+    struct container *container = container_open(place->out, &err);
+    if (container == NULL) fail_msg("%s", err.text);
+    const struct tensor_view *tensor = container_find(container, "tok_emb.weight");
+    assert_non_null(tensor);
+    assert_int_equal(tensor->dtype, succeeded ? DTYPE_F16 : DTYPE_F32);
+    container_free(container);
+    if (succeeded)
+        assert_true(llm_convert(MODELS "head64", place->out, &(struct llm_convert_options){-1, 0, true, 0, {0}}, &err));
+}
+
+static void converting_to_a_file_leaves_old_or_new(void **state) {
+    (void)state;
+    struct place place = {.directory = "/tmp/my-llm-fault-XXXXXX"};
+    assert_non_null(mkdtemp(place.directory));
+    snprintf(place.out, sizeof place.out, "%s/out.pth", place.directory);
+    assert_true(llm_convert(MODELS "head64", place.out, NULL, NULL));
+    assert_true(fault_loop(FAULT_MEMORY, convert_torch_body, convert_torch_check, &place) > 50);
+    assert_true(fault_loop(FAULT_FILES, convert_torch_body, convert_torch_check, &place) > 5);
+    assert_true(fault_loop(FAULT_DISK, convert_torch_body, convert_torch_check, &place) > 5);
+    fault_loop(FAULT_SHORT, convert_torch_body, convert_torch_check, &place);
+    directory_remove(place.directory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_says_what_failed),
         cmocka_unit_test(synthesizing_says_what_failed),
         cmocka_unit_test(converting_leaves_old_or_new),
+        cmocka_unit_test(converting_to_a_file_leaves_old_or_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

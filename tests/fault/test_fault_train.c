@@ -36,7 +36,7 @@ static void put_file(const char *path, const char *text) {
 static int place_setup(void **state) {
     struct place *place = calloc(1, sizeof *place);
     if (place == NULL) return -1;
-    strcpy(place->folder, "/tmp/my-llm-fault-XXXXXX");
+    strcpy(place->folder, fault_template());
     if (mkdtemp(place->folder) == NULL) return -1;
     snprintf(place->texts, sizeof place->texts, "%s/texts", place->folder);
     snprintf(place->out, sizeof place->out, "%s/out", place->folder);

@@ -18,7 +18,7 @@ static void check_round_trip(const struct config *config) {
         again.activation != config->activation || again.layer_norm_epsilon != config->layer_norm_epsilon ||
         again.scale_attn_weights != config->scale_attn_weights ||
         again.scale_attn_by_layer != config->scale_attn_by_layer || again.tied_head != config->tied_head ||
-        again.eos != config->eos) {
+        again.qkv_bias != config->qkv_bias || again.eos != config->eos) {
         abort();
     }
 }

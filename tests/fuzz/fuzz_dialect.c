@@ -20,9 +20,9 @@ static const struct config tiny = {.n_layer = 1,
 static void check_map(const struct tensor_map *map, const struct config *config) {
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
-            const struct tensor_view *view = map->views[p][layer];
+            const struct param_view *view = &map->views[p][layer];
             const size_t n = (size_t)param_size(config, (enum param)p);
-            if (view == NULL || view->size != dtype_bytes(view->dtype, n)) abort();
+            if (view->data == NULL || view->size != dtype_bytes(view->dtype, n)) abort();
             (void)count_nonfinite(view->data, view->dtype, n);
         }
     }
@@ -30,9 +30,10 @@ static void check_map(const struct tensor_map *map, const struct config *config)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct container *container = safetensors_parse(data, size, NULL);
-    for (int tied = 0; container != NULL && tied < 2; tied++) {
+    for (int choice = 0; container != NULL && choice < 4; choice++) {
         struct config config = tiny;
-        config.tied_head = tied == 1;
+        config.tied_head = (choice & 1) != 0;
+        config.qkv_bias = (choice & 2) == 0;
         struct tensor_map map;
         struct llm_error err = {0};
         if (tensor_map_init(&map, container, &config, "fuzz", &err)) {

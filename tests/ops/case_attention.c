@@ -72,12 +72,12 @@ static void attention_fixture(struct subjects *s) {
         N_EMBD = N_HEAD * HEAD_SIZE
     };
     float *qkv = fixture_read("attention", N * 3 * N_EMBD + N * N_EMBD);
-    const struct attention attention = {N_HEAD,    HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD, N_EMBD,
-                                        HEAD_SIZE, 3 * N_EMBD};
+    const struct attention attention = {N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD,
+                                        N_EMBD, HEAD_SIZE, 3 * N_EMBD,           1};
     for (int i = 0; i <= s->n; i++) {
         struct ops *ops = i < s->n ? s->list[i].ops[1] : s->ref;
         float out[N * N_EMBD];
-        const struct attention_sequence sequence = {qkv, qkv + N_EMBD, qkv + 2 * N_EMBD, out, N, N};
+        const struct attention_sequence sequence = {qkv, qkv + N_EMBD, qkv + 2 * N_EMBD, out, N, N, NULL, NULL};
         ops->attention(ops, &attention, &sequence, 1);
         check_close("attention against PyTorch", ops_level_name(ops->level), out, qkv + N * 3 * N_EMBD, N * N_EMBD,
                     2e-6);
@@ -151,11 +151,14 @@ static void case_store_kv(struct subjects *s) {
         const int *shape = shapes[i];
         const size_t n_embd = (size_t)(shape[2] * shape[3]);
         const size_t size = n_embd * N_CTX;
-        const float *qkv = input_f32(s, (size_t)shape[0] * 3 * n_embd, 1);
+        // Rows of keys and values alone, and with the next row's query between them.
+        const int64_t row_stride = (int64_t)n_embd * (2 + i % 2);
+        const size_t n = ((size_t)shape[0] - 1) * (size_t)row_stride + 2 * n_embd;
+        const float *kv = input_f32(s, n, 1);
         float *want[2] = {output_new(size), output_new(size)};
-        s->ref->store_kv(s->ref, want[0], want[1], qkv, shape[0], shape[1], N_CTX, shape[2], shape[3]);
+        s->ref->store_kv(s->ref, want[0], want[1], kv, row_stride, shape[0], shape[1], N_CTX, shape[2], shape[3]);
         // By hand: the last head's last element of the last row.
-        const float *last = qkv + (size_t)shape[0] * 3 * n_embd;
+        const float *last = kv + n;
         const size_t at = ((size_t)(shape[2] - 1) * N_CTX + (size_t)(shape[1] + shape[0] - 1)) * (size_t)shape[3];
         assert_true(want[1][at + (size_t)shape[3] - 1] == last[-1]);
         assert_true(want[0][at + (size_t)shape[3] - 1] == last[-1 - (ptrdiff_t)n_embd]);
@@ -163,7 +166,7 @@ static void case_store_kv(struct subjects *s) {
             for (int t = 0; t < THREADS; t++) {
                 float *got[2] = {output_new(size), output_new(size)};
                 struct ops *ops = s->list[j].ops[t];
-                ops->store_kv(ops, got[0], got[1], qkv, shape[0], shape[1], N_CTX, shape[2], shape[3]);
+                ops->store_kv(ops, got[0], got[1], kv, row_stride, shape[0], shape[1], N_CTX, shape[2], shape[3]);
                 for (int k = 0; k < 2; k++) {
                     output_check(got[k], size);
                     assert_memory_equal(got[k], want[k], size * sizeof(float));

@@ -75,7 +75,7 @@ static void linear_fixture(struct subjects *s) {
     const float *want = residual + OUT;
     for (int i = 0; i < 4; i++) {
         const enum activation order[] = {ACTIVATION_NONE, ACTIVATION_GELU_TANH, ACTIVATION_GELU_ERF, ACTIVATION_RELU};
-        const struct linear linear = {{weight, DTYPE_F32, N_IN, N_OUT}, false, bias, order[i]};
+        const struct linear linear = {{weight, DTYPE_F32, N_IN, N_OUT}, false, bias, order[i], 0};
         float out[OUT];
         assert_true(s->ref->linear(s->ref, out, data, &linear, residual, N, NULL));
         check_close("linear against PyTorch", "ref", out, want + (size_t)i * OUT, OUT, 1e-6);
@@ -93,7 +93,7 @@ static void linear_activation(struct subjects *s) {
     const float one = 1;
     for (int i = 0; i < 2; i++) {
         const struct linear linear = {
-            {&one, DTYPE_F32, 1, 1}, false, NULL, i == 0 ? ACTIVATION_GELU_TANH : ACTIVATION_GELU_ERF};
+            {&one, DTYPE_F32, 1, 1}, false, NULL, i == 0 ? ACTIVATION_GELU_TANH : ACTIVATION_GELU_ERF, 0};
         for (int j = 0; j <= s->n; j++) {
             struct ops *ops = j < s->n ? s->list[j].ops[0] : s->ref;
             float out[N];
@@ -115,7 +115,7 @@ static void linear_hostile(struct subjects *s, int n) {
         N_IN = 40,
         N_OUT = 50
     };
-    struct linear linear = {input_matrix(s, DTYPE_F32, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE};
+    struct linear linear = {input_matrix(s, DTYPE_F32, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE, 0};
     float *x = input_f32(s, (size_t)n * N_IN, 1);
     x[3] = NAN;
     for (int a = 0; a < 4; a++) {
@@ -136,6 +136,63 @@ static void linear_hostile(struct subjects *s, int n) {
     }
     subjects_clear(s);
 }
+
+// Columns `first` to `first + cols - 1` of a matrix of `width` columns, all others NaN.
+static struct matrix linear_range(struct subjects *s, enum dtype dtype, int rows, int width, int first, int cols) {
+    struct matrix range = input_matrix(s, dtype, rows, width, 1);
+    const size_t element = dtype_bytes(dtype, 1);
+    char *data = (char *)(uintptr_t)range.data;
+    for (int i = 0; i < rows * width; i++) {
+        const int column = i % width;
+        if (column < first || column >= first + cols) memset(data + (size_t)i * element, 0xff, element);
+    }
+    range.data = data + (size_t)first * element;
+    range.cols = cols;
+    return range;
+}
+
+// The same numbers one row behind the other.
+static struct matrix linear_dense(struct subjects *s, const struct linear *linear) {
+    struct matrix dense = linear->weight;
+    const size_t bytes = dtype_bytes(dense.dtype, (size_t)dense.cols);
+    char *data = input_bytes(s, (size_t)dense.rows * bytes, bytes / (size_t)dense.cols);
+    for (int i = 0; i < dense.rows; i++) {
+        const size_t from = dtype_bytes(dense.dtype, (size_t)i * (size_t)linear->stride);
+        memcpy(data + (size_t)i * bytes, (const char *)dense.data + from, bytes);
+    }
+    dense.data = data;
+    return dense;
+}
+
+// A range of a matrix's columns: as a matrix of its own to ref, and to everyone as to ref; what lies around it is not
+// read, or NaN would come out.
+static void linear_columns(struct subjects *s, enum dtype dtype, bool transposed, const int *range, int n) {
+    const int n_other = 200;
+    const struct linear linear = {
+        .weight = linear_range(s, dtype, n_other, range[0], range[1], range[2]),
+        .transposed = transposed,
+        .bias = input_f32(s, (size_t)(transposed ? n_other : range[2]), 1),
+        .stride = range[0],
+    };
+    struct linear dense = linear;
+    dense.weight = linear_dense(s, &linear);
+    dense.stride = 0;
+    const int n_in = transposed ? range[2] : n_other;
+    const size_t size = (size_t)n * (size_t)linear_n_out(&linear);
+    const float *x = input_f32(s, (size_t)n * (size_t)n_in, 1);
+    float *want = output_new(size);
+    float *got = output_new(size);
+    assert_true(s->ref->linear(s->ref, want, x, &dense, NULL, n, NULL));
+    assert_true(s->ref->linear(s->ref, got, x, &linear, NULL, n, NULL));
+    check_same_bits("linear, columns of a matrix", "ref", 1, got, want, size);
+    linear_compare(s, "linear, columns of a matrix", &linear, x, NULL, n, linear_bound(n_in));
+    output_free(want);
+    output_free(got);
+    subjects_clear(s);
+}
+
+// [width, first, columns]: the first, some in the middle, the last.
+static const int linear_ranges[][3] = {{192, 0, 64}, {1024, 512, 96}, {450, 33, 35}, {600, 200, 400}};
 
 struct job {
     struct ops *ops;
@@ -160,8 +217,8 @@ static void linear_shared(struct subjects *s) {
         N_IN = 64,
         N_OUT = 400
     };
-    const struct linear linear = {input_matrix(s, DTYPE_F16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE};
-    const struct linear other = {input_matrix(s, DTYPE_BF16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE};
+    const struct linear linear = {input_matrix(s, DTYPE_F16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE, 0};
+    const struct linear other = {input_matrix(s, DTYPE_BF16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE, 0};
     const float *x = input_f32(s, N * N_IN, 1);
     for (int i = 0; i < s->n; i++) {
         struct ops *ops = s->list[i].ops[1];
@@ -204,6 +261,11 @@ static void case_linear(struct subjects *s) {
             }
         }
     }
+    for (int i = 0; i < 24; i++) {
+        static const int rows[] = {1, 7, 40, 200};
+        for (int j = 0; j < 4; j++)
+            linear_columns(s, (enum dtype)(i % 3), i / 3 % 2 == 1, linear_ranges[i / 6], rows[j]);
+    }
     linear_hostile(s, 3);
     linear_hostile(s, 20);
     linear_shared(s);
@@ -217,23 +279,24 @@ static void case_reserve(struct subjects *s) {
         N_OUT = 768,
         VOCABULARY = 3000
     };
-    const struct linear linear = {input_matrix(s, DTYPE_F16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE};
+    const struct linear linear = {input_matrix(s, DTYPE_F16, N_IN, N_OUT, 1), false, NULL, ACTIVATION_NONE, 0};
     const struct matrix head = input_matrix(s, DTYPE_BF16, VOCABULARY, N_IN, 1);
     const float *x = input_f32(s, N * N_IN, 1);
     int32_t targets[N] = {0};
     float loss[N];
+    float norm[2 * N_OUT] = {0};
     float *out = output_new(N * N_OUT);
     assert_true(s->ref->reserve(s->ref, N, N_OUT, N_IN * N_OUT, NULL));
     for (int i = 0; i < s->n; i++) {
-        struct ops *ops = ops_new(OPS_BASELINE, 2, NULL);
+        struct ops *ops = ops_new((int)s->list[i].ops[0]->level, 2, NULL);
         assert_non_null(ops);
-        ops->level = s->list[i].ops[0]->level;
         cpu_of(ops)->kernels = cpu_of(s->list[i].ops[0])->kernels;
         assert_true(ops->reserve(ops, N, N_OUT, VOCABULARY * N_IN, NULL));
         const float *scratch = cpu_of(ops)->scratch;
         const size_t size = cpu_of(ops)->scratch_size;
         assert_true(ops->linear(ops, out, x, &linear, NULL, N, NULL));
         assert_true(ops->head_loss(ops, loss, x, &head, targets, N, NULL));
+        ops->layer_norm_backward(ops, NULL, norm, norm + N_OUT, out, out, x, 1e-5F, N, N_OUT);
         assert_ptr_equal(cpu_of(ops)->scratch, scratch);
         assert_int_equal(cpu_of(ops)->scratch_size, size);
         ops_free(ops);

@@ -1,6 +1,20 @@
 // case_rows.c: ops->embed, ops->layer_norm and ops->head_loss. Included by test_ops.c.
 #include "subjects.h"
 
+// Without positions: the rows as they are, widened.
+static void embed_gather(struct ops *ops, const struct matrix *wte, const int32_t *ids, int n) {
+    const size_t size = (size_t)n * (size_t)wte->cols;
+    float *got = output_new(size);
+    ops->embed(ops, got, wte, NULL, ids, NULL, n);
+    output_check(got, size);
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < wte->cols; j++) {
+            assert_true(got[(size_t)i * (size_t)wte->cols + (size_t)j] == matrix_at(wte, ids[i], j));
+        }
+    }
+    output_free(got);
+}
+
 static void case_embed(struct subjects *s) {
     static const int widths[] = {768, 48, 33, 1, 1600};
     enum {
@@ -34,6 +48,7 @@ static void case_embed(struct subjects *s) {
                 }
             }
             output_free(want);
+            for (int j = 0; j <= s->n; j++) embed_gather(j < s->n ? s->list[j].ops[1] : s->ref, &wte, ids, n);
             subjects_clear(s);
         }
     }

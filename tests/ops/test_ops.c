@@ -5,11 +5,21 @@
 #include "subjects.h"
 
 #include "case_attention.c"
+#include "case_attention_backward.c"
+#include "case_head_loss_backward.c"
 #include "case_linear.c"
+#include "case_linear_backward.c"
+#include "case_optimizer.c"
 #include "case_rows.c"
+#include "case_rows_backward.c"
+
+#include "case_bf16.c"
 
 #define LANES 16
+#include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
+#include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"
@@ -56,6 +66,15 @@ static void case_get(struct subjects *s) {
     s->ref->free(s->ref, memory);
 }
 
+static void case_zero(struct subjects *s) {
+    float *memory = s->ref->alloc(s->ref, 4 * sizeof *memory);
+    for (int i = 0; i < 4; i++) memory[i] = NAN;
+    s->ref->zero(s->ref, memory + 1, 2);
+    const float *numbers = s->ref->get(s->ref, memory, 4);
+    assert_true(isnan(numbers[0]) && numbers[1] == 0 && numbers[2] == 0 && isnan(numbers[3]));
+    s->ref->free(s->ref, memory);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct subjects *subjects);
@@ -64,21 +83,31 @@ static const struct {
     {"free", case_free},
     {"put", case_put},
     {"get", case_get},
+    {"zero", case_zero},
     {"embed", case_embed},
     {"layer_norm", case_layer_norm},
     {"linear", case_linear},
     {"store_kv", case_store_kv},
     {"attention", case_attention},
     {"head_loss", case_head_loss},
+    {"embed_backward", case_embed_backward},
+    {"layer_norm_backward", case_layer_norm_backward},
+    {"activate", case_activate},
+    {"activation_backward", case_activation_backward},
+    {"dropout", case_dropout},
+    {"linear_backward", case_linear_backward},
+    {"attention_backward", case_attention_backward},
+    {"head_loss_backward", case_head_loss_backward},
+    {"adamw", case_adamw},
+    {"sum_of_squares", case_sum_of_squares},
     {"reserve", case_reserve},
 };
 enum {
     N_CASES = sizeof cases / sizeof *cases
 };
 
-// level and n_threads, then one pointer an operation, then state and state_free: an operation without a case
-// does not compile.
-_Static_assert(sizeof(struct ops) == 2 * sizeof(int) + (N_CASES + 2) * sizeof(void *),
+// The pointers from alloc to reserve: an operation without a case does not compile.
+_Static_assert(offsetof(struct ops, state) - offsetof(struct ops, alloc) == N_CASES * sizeof(void *),
                "every operation of struct ops has a test case");
 
 static void subject_add(struct subjects *s, const char *name, int level, const struct kernels *kernels) {
@@ -174,7 +203,7 @@ static void test_choice(void **state) {
 int main(void) {
     static int indices[N_CASES];
     static enum ops_level levels[OPS_LEVELS];
-    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 1];
+    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 3];
     memset(tests, 0, sizeof tests);
     size_t n = 0;
     for (int i = 0; i < N_CASES; i++) {
@@ -186,5 +215,7 @@ int main(void) {
         tests[n++] = (struct CMUnitTest){ops_level_name(levels[i]), test_level, NULL, NULL, &levels[i]};
     }
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16_products);
     return _cmocka_run_group_tests("ops", tests, n, NULL, NULL);
 }

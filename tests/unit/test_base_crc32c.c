@@ -45,6 +45,17 @@ static void gives_the_vectors_of_rfc_3720(void **state) {
     }
 }
 
+// As Python's zlib.crc32() gives them.
+static void gives_the_values_of_zip(void **state) {
+    (void)state;
+    assert_int_equal(crc32_zip(0, "123456789", 9), 0xcbf43926);
+    assert_int_equal(crc32_zip(0, NULL, 0), 0);
+    uint8_t bytes[1000];
+    for (int i = 0; i < 1000; i++) bytes[i] = (uint8_t)(i * 7);
+    assert_int_equal(crc32_zip(0, bytes, 1000), 0x114ad5ff);
+    assert_int_equal(crc32_zip(crc32_zip(0, bytes, 333), bytes + 333, 667), 0x114ad5ff);
+}
+
 // One bit at a time, as the definition has it.
 static uint32_t crc_by_definition(const uint8_t *bytes, size_t size) {
     uint32_t crc = 0xffffffff;
@@ -101,6 +112,7 @@ static void takes_data_in_pieces(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_the_vectors_of_rfc_3720),
+        cmocka_unit_test(gives_the_values_of_zip),
         cmocka_unit_test(agrees_with_the_definition),
         cmocka_unit_test(takes_data_in_pieces),
     };

@@ -27,6 +27,8 @@ struct args {
     const char *model;
     struct strings stops;
     int dtype;
+    double lr;
+    bool given[16];
 };
 
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
@@ -45,6 +47,7 @@ static const struct option rows[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL", "which model", 0, 0, NULL},
     {"stop", 0, OPTION_STRINGS, FIELD(stops), "TEXT", "end before this text", 0, 0, NULL},
     {"dtype", 0, OPTION_CHOICE, FIELD(dtype), "DTYPE", "number format", 0, 0, dtypes},
+    {"lr", 0, OPTION_DOUBLE, FIELD(lr), "RATE", "learning rate", 0, 100, NULL},
 };
 
 static void args_init(void *memory) {
@@ -69,6 +72,7 @@ static const struct command command = {
     .min_operands = 0,
     .max_operands = 2,
     .init = args_init,
+    .given = offsetof(struct args, given),
     .run = args_run,
 };
 
@@ -164,6 +168,34 @@ static void operands_and_options_mix(void **state) {
     assert_string_equal(p.words[0], "--json");
     assert_string_equal(p.words[1], "--");
     assert_false(p.args.json);
+    parsed_release(&p);
+}
+
+static void numbers_of_double_precision(void **state) {
+    (void)state;
+    struct parsed p;
+    PARSE(&p, "--lr", "0.0004");
+    assert_int_equal(p.outcome, OPTIONS_OK);
+    assert_true(p.args.lr == 4e-4); // as a float it would be another number
+    char text[32];
+    option_value_text(&rows[sizeof rows / sizeof rows[0] - 1], &p.args, text, sizeof text);
+    assert_string_equal(text, "0.0004");
+    parsed_release(&p);
+    REFUSED("--lr is \"fast\", a number from 0 to 100 was expected", "--lr", "fast");
+    REFUSED("--lr is \"101\", a number from 0 to 100 was expected", "--lr", "101");
+    REFUSED("--lr is \"inf\", a number from 0 to 100 was expected", "--lr", "inf");
+}
+
+// What was given goes over other defaults, and nothing else does.
+static void given_options_overlay_a_preset(void **state) {
+    (void)state;
+    struct parsed p;
+    PARSE(&p, "--lr", "0.1", "--max-tokens", "128", "--json");
+    struct args preset = {.lr = 0.5, .max_tokens = 7, .temperature = 0.25F, .echo = false, .model = "mine"};
+    options_overlay(&command, &p.args, &preset);
+    assert_true(preset.lr == 0.1 && preset.max_tokens == 128 && preset.json); // 128 is the default, but was given
+    assert_true(preset.temperature == 0.25F && !preset.echo);
+    assert_string_equal(preset.model, "mine");
     parsed_release(&p);
 }
 
@@ -280,7 +312,7 @@ static void values_are_shown_as_typed(void **state) {
     (void)state;
     struct args args;
     args_init(&args);
-    static const char *const expected[] = {"", "", "128", "0", "0", "0", "0.8", "", "", "", ""};
+    static const char *const expected[] = {"", "", "128", "0", "0", "0", "0.8", "", "", "", "", "0"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char text[64];
         option_value_text(&rows[i], &args, text, sizeof text); // shard size: 0 is outside its limits, so not given
@@ -353,6 +385,8 @@ int main(void) {
         cmocka_unit_test(every_form_is_taken),
         cmocka_unit_test(values_may_begin_with_a_dash),
         cmocka_unit_test(operands_and_options_mix),
+        cmocka_unit_test(numbers_of_double_precision),
+        cmocka_unit_test(given_options_overlay_a_preset),
         cmocka_unit_test(help_ends_the_parse),
         cmocka_unit_test(limits_are_inclusive),
         cmocka_unit_test(wrong_numbers_are_named),

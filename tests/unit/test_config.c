@@ -33,6 +33,7 @@ static void test_defaults(void **state) {
     assert_true(config.scale_attn_weights);
     assert_false(config.scale_attn_by_layer);
     assert_true(config.tied_head);
+    assert_true(config.qkv_bias);
     assert_int_equal(config.eos, 50256);
 }
 
@@ -45,7 +46,8 @@ static void test_every_key(void **state) {
                       "\"n_head\": 4, \"n_embd\": 32, \"n_inner\": 50, \"n_positions\": 64, \"n_ctx\": 128, "
                       "\"vocab_size\": 101, \"activation_function\": \"relu\", \"layer_norm_epsilon\": 0.03, "
                       "\"scale_attn_weights\": false, \"scale_attn_by_inverse_layer_idx\": true, "
-                      "\"reorder_and_upcast_attn\": true, \"tie_word_embeddings\": false, \"eos_token_id\": 100, "
+                      "\"reorder_and_upcast_attn\": true, \"qkv_bias\": false, \"tie_word_embeddings\": false, "
+                      "\"eos_token_id\": 100, "
                       "\"add_cross_attention\": false, \"quantization_config\": null, \"pruned_heads\": {}, "
                       "\"summary_type\": \"cls_index\", \"something_else\": [1, 2]}",
                       &err));
@@ -60,6 +62,7 @@ static void test_every_key(void **state) {
     assert_false(config.scale_attn_weights);
     assert_true(config.scale_attn_by_layer);
     assert_false(config.tied_head);
+    assert_false(config.qkv_bias);
     assert_int_equal(config.eos, 100);
 }
 
@@ -129,10 +132,16 @@ static const struct {
     {"\xef\xbb\xbf{}", "begins with a byte order mark, which JSON does not allow; save it as plain UTF-8"},
     {"{\"model_type\": \"llama\"}", "model_type is \"llama\"; gpt2 is supported"},
     {"{\"model_type\": 2}", "model_type is 2, a string was expected"},
-    {"{\"architectures\": [\"GPT2ForSequenceClassification\"]}",
-     "the model is a GPT2ForSequenceClassification; GPT2LMHeadModel, which generates text, is supported"},
-    {"{\"architectures\": [\"GPT2DoubleHeadsModel\"]}",
-     "the model is a GPT2DoubleHeadsModel; GPT2LMHeadModel, which generates text, is supported"},
+    {"{\"architectures\": [\"GPT2DoubleHeadsModel\"]}", "the model is a GPT2DoubleHeadsModel; GPT2LMHeadModel, which "
+                                                        "generates text, and GPT2ForSequenceClassification are "
+                                                        "supported"},
+    {"{\"architectures\": [\"GPT2ForSequenceClassification\"], \"num_labels\": 0}",
+     "num_labels is 0, a number from 1 to 1048576 was expected"},
+    {"{\"architectures\": [\"GPT2ForSequenceClassification\"], \"id2label\": [\"ham\"]}",
+     "id2label is not an object that names the labels"},
+    {"{\"architectures\": [\"GPT2ForSequenceClassification\"], \"id2label\": {}}",
+     "id2label names 0 labels, 1 to 1048576 were expected"},
+    {"{\"pad_token_id\": true}", "pad_token_id is neither an integer nor a list of integers"},
     {"{\"architectures\": \"GPT2LMHeadModel\"}", "architectures is not a list of strings"},
     {"{\"architectures\": [1]}", "architectures is not a list of strings"},
     {"{\"add_cross_attention\": true}", "asks for add_cross_attention, which is not supported"},
@@ -296,6 +305,15 @@ static void test_round_trip(void **state) {
     assert_int_equal(again.scale_attn_by_layer, config.scale_attn_by_layer);
     assert_int_equal(again.tied_head, config.tied_head);
     assert_int_equal(again.eos, config.eos);
+    assert_true(again.qkv_bias);
+    assert_null(strstr(text, "qkv_bias")); // a word that only this program knows, where it says something
+    free(text);
+
+    config.qkv_bias = false;
+    text = config_json(&config, DTYPE_F32);
+    assert_non_null(text);
+    assert_true(parse(&again, text, &err));
+    assert_false(again.qkv_bias);
     free(text);
 
     config.n_inner = 128;

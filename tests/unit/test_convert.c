@@ -77,9 +77,10 @@ static bool is_file(const char *directory, const char *name) {
 static void compare(const struct llm_engine *in, const struct llm_engine *out, enum dtype dtype) {
     assert_string_equal(out->container->format, "safetensors");
     assert_int_equal(in->config.tied_head, out->config.tied_head);
+    assert_int_equal(in->config.qkv_bias, out->config.qkv_bias);
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&in->config, (enum param)p); layer++) {
-            const struct tensor_view *a = in->map.views[p][layer], *b = out->map.views[p][layer];
+            const struct param_view *a = &in->map.views[p][layer], *b = &out->map.views[p][layer];
             const size_t n = (size_t)a->n_elements;
             assert_int_equal(b->dtype, dtype == DTYPE_OTHER ? a->dtype : dtype);
             assert_int_equal(b->n_elements, a->n_elements);
@@ -97,8 +98,9 @@ static void compare(const struct llm_engine *in, const struct llm_engine *out, e
 
 static void test_every_fixture(void **state) {
     struct place *place = *state;
-    static const char *const names[] = {"prefix", "plain",  "shards", "stored",     "headonly", "padded",  "f16",
-                                        "bf16",   "openai", "untied", "untiedflag", "inner",    "bylayer", "distil"};
+    static const char *const names[] = {"prefix",     "plain", "shards",  "stored", "headonly",
+                                        "padded",     "f16",   "bf16",    "openai", "untied",
+                                        "untiedflag", "inner", "bylayer", "distil", "noqkvbias"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[512];
         snprintf(path, sizeof path, MODELS "%s", names[i]);
@@ -161,6 +163,7 @@ static void write_extreme(const char *directory) {
                                   .activation = ACTIVATION_RELU,
                                   .layer_norm_epsilon = 1e-5F,
                                   .scale_attn_weights = true,
+                                  .qkv_bias = true,
                                   .tied_head = true,
                                   .eos = -1};
     struct llm_error err = {0};

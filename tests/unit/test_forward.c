@@ -5,8 +5,9 @@
 #include "model/forward.h"
 
 static const char *const f32_models[] = {
-    "prefix", "plain", "shards", "stored",  "headonly", "padded",  "openai", "untied", "untiedflag",
-    "inner",  "relu",  "gelu",   "epsilon", "noscale",  "bylayer", "head64", "distil", "text",
+    "prefix",  "plain",      "shards", "stored", "headonly",  "padded",  "openai",
+    "untied",  "untiedflag", "inner",  "relu",   "gelu",      "epsilon", "noscale",
+    "bylayer", "head64",     "distil", "text",   "noqkvbias", "book",    "booknobias",
 };
 enum {
     N_F32_MODELS = sizeof f32_models / sizeof f32_models[0]
@@ -259,6 +260,22 @@ static void some_rows(struct bench *bench) {
     compare(bench, 0, 3, 3, "some rows");
     compare(bench, 3, 40, 1, "some rows");
     compare(bench, 4, 7, 1, "some rows");
+    run(bench, false);
+    compare(bench, 0, 3, 3, "some rows, without a cache");
+    compare(bench, 3, 40, 1, "some rows, without a cache");
+    compare(bench, 4, 7, 1, "some rows, without a cache");
+    // One of each sequence, which are neighbours once; timelines that go on.
+    begin(bench);
+    add(bench, 0, N_REFERENCE - 10, 10, N_REFERENCE - 10);
+    add(bench, 1, 20, 1, 20);
+    add(bench, 2, 0, 25, 0);
+    static const int32_t last[] = {9, 10, 35};
+    memcpy(bench->rows, last, sizeof last);
+    bench->batch.n_rows = 3;
+    run(bench, true);
+    compare(bench, 0, N_REFERENCE - 1, 1, "last rows");
+    compare(bench, 1, 20, 1, "last rows");
+    compare(bench, 2, 24, 1, "last rows");
     // No row wanted: the cache is filled all the same.
     begin(bench);
     add(bench, 2, 0, 30, 0);

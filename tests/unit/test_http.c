@@ -150,12 +150,24 @@ static void callbacks_can_stop_it(void **state) {
     assert_fails(*state, "a%20file%25", plain, (struct received){.cancel = true}, LLM_ERROR_CANCELLED, "cancelled");
 }
 
+static void nothing_is_sent_to_a_file(void **state) {
+    struct http_post post = {.body = "{}", .size = 2, .content_type = "application/json", .total_seconds = 1};
+    struct llm_error err = {0};
+    char url[256];
+    snprintf(url, sizeof url, "file://%s/a%%20file%%25", (const char *)*state);
+    const struct http_request request = {.url = url, .max_size = 1, .post = &post};
+    assert_false(http_post(&request, NULL, &err));
+    assert_int_equal(err.code, LLM_ERROR_NETWORK);
+    assert_non_null(strstr(err.text, ": nothing can be sent to a file URL"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_file_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(the_rest_of_a_file_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(callbacks_can_stop_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_sent_to_a_file, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,9 +102,10 @@ static void expect_refusal(const char *model, const char *sentence) {
 
 // ---- What the engine holds -------------------------------------------------------------------
 
-static const char *const fixtures[] = {"prefix",  "plain",   "shards",  "stored", "headonly",   "padded", "f16",
-                                       "bf16",    "openai",  "untied",  "inner",  "untiedflag", "relu",   "gelu",
-                                       "epsilon", "noscale", "bylayer", "head64", "distil",     "text"};
+static const char *const fixtures[] = {"prefix", "plain", "shards",    "stored",  "headonly", "padded",
+                                       "f16",    "bf16",  "openai",    "untied",  "inner",    "untiedflag",
+                                       "relu",   "gelu",  "epsilon",   "noscale", "bylayer",  "head64",
+                                       "distil", "text",  "noqkvbias", "book"};
 
 // Parameters and the dtype of the whole, for every fixture.
 static void test_every_fixture(void **state) {
@@ -118,7 +119,10 @@ static void test_every_fixture(void **state) {
         llm_engine_info(engine, &info);
         assert_int_equal(info.n_nonfinite, 0);
         const int64_t c = info.n_embd, inner = info.n_inner;
-        const int64_t layer = 4 * c + (c * 3 * c + 3 * c) + (c * c + c) + (c * inner + inner) + (inner * c + c);
+        const bool qkv_bias = strcmp(fixtures[i], "noqkvbias") != 0;
+        assert_int_equal(info.qkv_bias, qkv_bias);
+        const int64_t layer =
+            4 * c + (c * 3 * c + (qkv_bias ? 3 * c : 0)) + (c * c + c) + (c * inner + inner) + (inner * c + c);
         const int64_t heads = info.tied_head ? 1 : 2;
         const int64_t expected = heads * info.vocab_size * c + info.n_ctx * c + info.n_layer * layer + 2 * c;
         assert_int_equal(info.n_params, expected);
@@ -128,7 +132,7 @@ static void test_every_fixture(void **state) {
         assert_true(info.bytes_inference > info.bytes_weights + info.bytes_kv_cache);
         assert_true(info.bytes_training > 16 * expected);
         assert_int_equal(info.has_tokenizer, strcmp(fixtures[i], "text") == 0);
-        const bool own_head = strcmp(fixtures[i], "untied") == 0 || strcmp(fixtures[i], "untiedflag") == 0;
+        const bool own_head = strcmp(fixtures[i], "untied") == 0 || strcmp(fixtures[i], "untiedflag") == 0 || !qkv_bias;
         assert_int_equal(info.tied_head, !own_head);
         llm_engine_free(engine);
     }
@@ -174,7 +178,7 @@ static void test_weights_stay_mapped(void **state) {
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
             assert_ptr_equal(weights_get(&engine->weights, (enum param)p, layer)->data,
-                             engine->map.views[p][layer]->data);
+                             engine->map.views[p][layer].data);
         }
     }
     llm_engine_free(engine);
@@ -182,7 +186,7 @@ static void test_weights_stay_mapped(void **state) {
     engine = open_fixture("f16"); // vectors are widened, matrices stay
     const struct matrix *matrix = weights_get(&engine->weights, PARAM_MLP_FC_WEIGHT, 1);
     assert_int_equal(matrix->dtype, DTYPE_F16);
-    assert_ptr_equal(matrix->data, engine->map.views[PARAM_MLP_FC_WEIGHT][1]->data);
+    assert_ptr_equal(matrix->data, engine->map.views[PARAM_MLP_FC_WEIGHT][1].data);
     const struct matrix *vector = weights_get(&engine->weights, PARAM_MLP_FC_BIAS, 1);
     assert_int_equal(vector->dtype, DTYPE_F32);
     assert_true(engine->weights.bytes_owned > 0 && engine->weights.bytes_owned < 16384);
@@ -318,10 +322,10 @@ static void test_download_fails(void **state) {
 static void test_no_such_model(void **state) {
     struct place *place = *state;
     expect_refusal("", "the model's name is empty");
-    expect_refusal("gpt3", "gpt3: there is no such model; a directory, a .safetensors file, or one of gpt2, "
+    expect_refusal("gpt3", "gpt3: there is no such model; a directory, a .safetensors or .pth file, or one of gpt2, "
                            "gpt2-medium, gpt2-large, gpt2-xl, bundled was expected");
-    expect_refusal("/dev/null", "/dev/null: is not a model; a directory with config.json or hparams.json, or one "
-                                ".safetensors file was expected");
+    expect_refusal("/dev/null", "/dev/null: is not a model; a directory with config.json or hparams.json, one "
+                                ".safetensors or one .pth file was expected");
     char sentence[512], path[128];
     snprintf(sentence, sizeof sentence,
              "%s: holds neither config.json nor hparams.json, so what model this is cannot be told", place->directory);
@@ -331,8 +335,7 @@ static void test_no_such_model(void **state) {
     expect_refusal(path, sentence);
     put_file(place->directory, "pytorch_model.bin", "x", 1);
     copy_file(MODELS "prefix/config.json", place->directory, "config.json");
-    snprintf(sentence, sizeof sentence,
-             "%s/pytorch_model.bin: PyTorch's pickle files are not supported; save the model as safetensors",
+    snprintf(sentence, sizeof sentence, "%s/pytorch_model.bin: is not a zip archive, as PyTorch's files are",
              place->directory);
     expect_refusal(place->directory, sentence);
     setenv("MY_LLM_BUNDLED", "/nowhere", 1);
@@ -415,12 +418,13 @@ static void try_model(const uint8_t *bytes, size_t size) {
                                 .vocab_size = 101,
                                 .activation = ACTIVATION_GELU_TANH,
                                 .layer_norm_epsilon = 1e-5F,
+                                .qkv_bias = true,
                                 .tied_head = true};
         struct tensor_map map;
         if (tensor_map_init(&map, container, &config, "model.safetensors", &err)) {
             for (int p = 0; p < PARAM_COUNT; p++) {
                 for (int layer = 0; layer < param_count(&config, (enum param)p); layer++) {
-                    const struct tensor_view *view = map.views[p][layer];
+                    const struct param_view *view = &map.views[p][layer];
                     assert_true(view->size == dtype_bytes(view->dtype, (size_t)param_size(&config, (enum param)p)));
                     count_nonfinite(view->data, view->dtype, (size_t)view->n_elements);
                 }

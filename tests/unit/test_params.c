@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "model/dialect.h"
+#include "model/param_block.h"
 
 // Parameters as transformers counts them (model.num_parameters(), a tied head once).
 static void test_sizes(void **state) {
@@ -32,6 +33,7 @@ static void test_sizes(void **state) {
                                 .n_ctx = 1024,
                                 .vocab_size = 50257,
                                 .layer_norm_epsilon = 1e-5F,
+                                .qkv_bias = true,
                                 .tied_head = true};
         struct llm_error err = {0};
         assert_true(config_check(&config, &err));
@@ -59,17 +61,19 @@ static void test_table(void **state) {
 // Every name that a dialect writes, it reads as the same parameter and layer.
 static void test_names(void **state) {
     (void)state;
-    static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai};
-    for (size_t d = 0; d < 2; d++) {
+    static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai, &dialect_book};
+    for (size_t d = 0; d < 3; d++) {
         for (int p = 0; p < PARAM_COUNT; p++) {
             char name[64];
             const int layer = params[p].per_layer ? 120 : 0;
             if (!dialect_tensor_name(dialects[d], (enum param)p, layer, name, sizeof name)) {
-                assert_true(dialects[d] == &dialect_openai && p == PARAM_HEAD);
+                assert_true(dialects[d] == &dialect_openai && params[p].part == PART_HEAD);
                 continue;
             }
             int found = -1;
-            const struct dialect_row *row = dialect_match(dialects[d], name, &found);
+            // In the book one name is two parameters; what the model does tells which.
+            const struct config config = {.n_labels = p == PARAM_SCORE || p == PARAM_SCORE_BIAS ? 2 : 0};
+            const struct dialect_row *row = dialect_match(dialects[d], &config, name, &found);
             assert_non_null(row);
             assert_int_equal(row->param, p);
             assert_int_equal(found, layer);
@@ -81,10 +85,11 @@ static void test_names(void **state) {
 static void test_matching(void **state) {
     (void)state;
     int layer;
-    assert_int_equal(dialect_match(&dialect_hf, "transformer.h.7.mlp.c_fc.weight", &layer)->param, PARAM_MLP_FC_WEIGHT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "transformer.h.7.mlp.c_fc.weight", &layer)->param,
+                     PARAM_MLP_FC_WEIGHT);
     assert_int_equal(layer, 7);
-    assert_int_equal(dialect_match(&dialect_hf, "h.0.attn.bias", &layer)->param, PARAM_COUNT);
-    assert_int_equal(dialect_match(&dialect_hf, "transformer.h.0.attn.masked_bias", &layer)->param, PARAM_COUNT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "h.0.attn.bias", &layer)->param, PARAM_COUNT);
+    assert_int_equal(dialect_match(&dialect_hf, NULL, "transformer.h.0.attn.masked_bias", &layer)->param, PARAM_COUNT);
     static const char *const unknown[] = {
         "",
         "wte",
@@ -103,18 +108,61 @@ static void test_matching(void **state) {
         "h.1",
     };
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
-        assert_null(dialect_match(&dialect_hf, unknown[i], &layer));
+        assert_null(dialect_match(&dialect_hf, NULL, unknown[i], &layer));
     }
-    assert_null(dialect_match(&dialect_openai, "transformer.model/wte", &layer));
-    assert_null(dialect_match(&dialect_openai, "model/h0/attn/c_attn/w/Adam", &layer));
+    assert_null(dialect_match(&dialect_openai, NULL, "transformer.model/wte", &layer));
+    assert_null(dialect_match(&dialect_openai, NULL, "model/h0/attn/c_attn/w/Adam", &layer));
+}
+
+// Instances lie one after another, each on a cache line, and only those asked for.
+static void test_blocks(void **state) {
+    (void)state;
+    struct ops *ops = ops_new(OPS_REF, 1, NULL);
+    for (int choice = 0; choice < 32; choice++) {
+        const struct config config = {.n_layer = 3,
+                                      .n_head = 1,
+                                      .n_embd = 7,
+                                      .n_inner = 11,
+                                      .n_ctx = 5,
+                                      .vocab_size = 13,
+                                      .qkv_bias = (choice & 1) != 0,
+                                      .tied_head = (choice & 2) != 0};
+        const struct trainable trainable = {.first_layer = (choice & 4) != 0 ? 2 : 0,
+                                            .embeddings = (choice & 4) == 0,
+                                            .final_norm = (choice & 8) != 0,
+                                            .head = (choice & 16) != 0};
+        struct param_block block;
+        struct llm_error err = {0};
+        assert_true(param_block_init(&block, &config, &trainable, ops, &err));
+        int64_t end = 0;
+        for (int p = 0; p < PARAM_COUNT; p++) {
+            const int count = param_count(&config, (enum param)p);
+            if (count == 0) assert_null(param_block_at(&block, (enum param)p, 0));
+            for (int layer = 0; layer < count; layer++) {
+                const float *at = param_block_at(&block, (enum param)p, layer);
+                bool expected = layer >= trainable.first_layer;
+                if (p == PARAM_WTE || p == PARAM_WPE) expected = trainable.embeddings;
+                if (p == PARAM_LN_F_WEIGHT || p == PARAM_LN_F_BIAS) expected = trainable.final_norm;
+                if (p == PARAM_HEAD) expected = trainable.head;
+                assert_int_equal(at != NULL, expected);
+                assert_int_equal(param_trainable(&trainable, &config, (enum param)p, layer), expected);
+                if (at == NULL) continue;
+                assert_int_equal((uintptr_t)at % 64, 0);
+                assert_int_equal(at - block.data, end);
+                end += (param_size(&config, (enum param)p) + 15) / 16 * 16;
+            }
+        }
+        assert_int_equal(block.size, end);
+        assert_int_equal(param_block_bytes(&config, &trainable), 4 * end);
+        param_block_release(&block, ops);
+    }
+    ops_free(ops);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_matching),
+        cmocka_unit_test(test_sizes),    cmocka_unit_test(test_table),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_matching), cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

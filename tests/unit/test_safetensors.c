@@ -245,8 +245,8 @@ static void refuses_what_is_not_a_model(void **state) {
     struct llm_error err = {0};
     assert_null(container_open(directory, &err));
     snprintf(expected, sizeof expected,
-             "%s: no weights in this directory; model.safetensors, model.safetensors.index.json or model.ckpt.index "
-             "was expected",
+             "%s: no weights in this directory; model.safetensors, model.safetensors.index.json, "
+             "pytorch_model.bin or model.ckpt.index was expected",
              directory);
     assert_error(&err, LLM_ERROR_NOT_FOUND, expected);
 
@@ -281,11 +281,12 @@ static void refuses_what_is_not_a_model(void **state) {
     assert_error(&err, LLM_ERROR_FORMAT, expected);
     free(path);
 
-    write_file(directory, "weights.bin", "abc", 3);
-    path = path_join(directory, "weights.bin");
+    write_file(directory, "weights.txt", "abc", 3);
+    path = path_join(directory, "weights.txt");
     err = (struct llm_error){0};
     assert_null(container_open(path, &err));
-    snprintf(expected, sizeof expected, "%s: is not a model; a directory or a .safetensors file was expected", path);
+    snprintf(expected, sizeof expected, "%s: is not a model; a directory, a .safetensors or a .pth file was expected",
+             path);
     assert_error(&err, LLM_ERROR_NOT_FOUND, expected);
     free(path);
     directory_remove(directory);

@@ -12,6 +12,7 @@ static const struct config tiny = {
     .activation = ACTIVATION_GELU_TANH,
     .layer_norm_epsilon = 1e-5F,
     .scale_attn_weights = true,
+    .qkv_bias = true,
     .tied_head = true,
     .eos = 100,
 };
@@ -116,7 +117,7 @@ static void info_knows_it(void **state) {
         assert_int_equal(llm_engine_check(engine), 0);
         llm_engine_info(engine, &info);
         assert_string_equal(info.path, "tiny");
-        assert_string_equal(info.format, "synthetic");
+        assert_string_equal(info.format, "memory");
         assert_string_equal(info.dtype, "F32");
         assert_int_equal(info.n_files, 0);
         assert_int_equal(info.n_params, 18456 - (64 - 32) * 24 + i * 101 * 24); // the fixtures' model, half its context
@@ -132,8 +133,7 @@ static void nonsense_is_refused(void **state) {
     struct llm_error err = {0};
     assert_null(llm_engine_synthetic("125M", 1, NULL, &err));
     assert_int_equal(err.code, LLM_ERROR_ARGUMENT);
-    assert_string_equal(err.text,
-                        "there is no synthetic model of size \"125M\"; 124M, 355M, 774M or 1558M was expected");
+    assert_string_equal(err.text, "there is no GPT-2 of size \"125M\"; 124M, 355M, 774M or 1558M was expected");
     err = (struct llm_error){0};
     assert_null(llm_engine_synthetic("124M", 1, &(struct llm_engine_options){.isa = "mmx"}, &err));
     assert_int_equal(err.code, LLM_ERROR_ARGUMENT);

@@ -1,4 +1,4 @@
-// attention.c: shares attention out by sequence, head and block of queries.
+// attention.c: shares attention out by sequence, head and block of queries; its gradient by keys and head.
 //
 // The parts are numbered through, heads of a sequence one after another, and the threads take the next
 // number as they come free; later blocks of queries see more keys, so each head begins with its last.
@@ -47,4 +47,47 @@ void cpu_attention(struct ops *ops, const struct attention *attention, const str
         work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
     }
     cpu_run(ops, work >= CPU_PARALLEL_WORK, attention_work, &job);
+}
+
+struct backward_job {
+    const struct kernels *kernels;
+    const struct attention *attention;
+    const struct attention_sequence *sequences;
+    const struct attention_gradient *gradients;
+    int n_sequences;
+    int64_t n_parts;
+    struct team_counter counter;
+};
+
+// How many entries from s on share their keys.
+static int sharing(const struct backward_job *job, int s) {
+    int n = 1;
+    while (s + n < job->n_sequences && job->gradients[s + n].dkey == job->gradients[s].dkey) n++;
+    return n;
+}
+
+static void backward_work(void *memory, int thread, int n_threads) {
+    (void)thread;
+    (void)n_threads;
+    struct backward_job *job = memory;
+    const int n_head = job->attention->n_head;
+    int s = 0;
+    int64_t start = 0; // number of the first part of entry s and those that share its keys
+    for (int64_t part = team_take(&job->counter); part < job->n_parts; part = team_take(&job->counter)) {
+        for (; part >= start + n_head; start += n_head) s += sharing(job, s);
+        job->kernels->attend_backward(job->attention, &job->sequences[s], &job->gradients[s], sharing(job, s),
+                                      (int)(part - start));
+    }
+}
+
+void cpu_attention_backward(struct ops *ops, const struct attention *attention,
+                            const struct attention_sequence *sequences, const struct attention_gradient *gradients,
+                            int n_sequences) {
+    struct backward_job job = {cpu_of(ops)->kernels, attention, sequences, gradients, n_sequences, 0, {0}};
+    for (int s = 0; s < n_sequences; s += sharing(&job, s)) job.n_parts += attention->n_head;
+    int64_t work = 0;
+    for (int s = 0; s < n_sequences; s++) {
+        work += (int64_t)sequences[s].n_query * sequences[s].n_key * attention->n_head * attention->head_size;
+    }
+    cpu_run(ops, work >= CPU_PARALLEL_WORK, backward_work, &job);
 }

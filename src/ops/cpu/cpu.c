@@ -1,5 +1,5 @@
 // cpu.c: see cpu.h.
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/gemm.h"
 
 #include <stdlib.h>
 
@@ -21,12 +21,26 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     if (cpu == NULL) return error_memory(err, "operations");
     cpu->kernels = cpu_kernels(ops->level);
     host_state(ops)->cpu = cpu;
+    if (ops->level == OPS_AVX512) {
+        cpu->packs = aligned_alloc(64, (size_t)ops->n_threads * GEMM_PACKS);
+        if (cpu->packs == NULL) return error_memory(err, "operations");
+    }
     ops->embed = cpu_embed;
     ops->layer_norm = cpu_layer_norm;
     ops->linear = cpu_linear;
     ops->store_kv = cpu_store_kv;
     ops->attention = cpu_attention;
+    ops->attention_backward = cpu_attention_backward;
     ops->head_loss = cpu_head_loss;
+    ops->linear_backward = cpu_linear_backward;
+    ops->head_loss_backward = cpu_head_loss_backward;
+    ops->embed_backward = cpu_embed_backward;
+    ops->layer_norm_backward = cpu_layer_norm_backward;
+    ops->activate = cpu_activate;
+    ops->activation_backward = cpu_activation_backward;
+    ops->dropout = cpu_dropout;
+    ops->adamw = cpu_adamw;
+    ops->sum_of_squares = cpu_sum_of_squares;
     ops->reserve = cpu_reserve;
     return true;
 }
@@ -43,7 +57,8 @@ bool cpu_scratch(struct cpu *cpu, size_t size, struct llm_error *err) {
 }
 
 bool cpu_reserve(struct ops *ops, int n_rows, int n_wide, int64_t max_weight, struct llm_error *err) {
-    const size_t size = cpu_product_reserve(ops, n_rows, n_wide, max_weight) + cpu_head_loss_reserve(n_rows);
+    size_t size = cpu_product_reserve(ops, n_rows, n_wide, max_weight) + cpu_head_loss_reserve(n_rows);
+    if (size < cpu_layer_norm_reserve(n_wide)) size = cpu_layer_norm_reserve(n_wide);
     struct host_state *state = host_state(ops);
     pthread_mutex_lock(&state->lock);
     const bool ok = cpu_scratch(state->cpu, size, err);

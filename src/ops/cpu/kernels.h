@@ -26,20 +26,27 @@ struct product {
 };
 
 enum {
-    // Most rows that kernels->product takes: its sums, [rows, columns], stay in the first-level cache.
+    // Most rows that kernels->product_transposed and product_part take.
     PRODUCT_ROWS = 16,
-    // Columns are shared out in multiples of this, so that where a part ends changes no result.
+    // Columns are shared out in multiples of this: whole vectors and cache lines.
     PRODUCT_COLUMNS = 16,
-    // Queries that kernels->attend takes at once.
-    ATTEND_QUERIES = 96,
+    // Queries that kernels->attend takes at once, and keys in a block.
+    ATTEND_QUERIES = 64,
+    ATTEND_KEYS = 64,
     // kernels->read: a whole number of lines in each of 8 streams.
     READ_FLOATS = 1024,
 };
 
+struct adamw_factors; // ops/ref/ref.h
+
 struct kernels {
-    // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows, reading each weight once.
-    // `first` is a multiple of PRODUCT_COLUMNS.
-    void (*product)(const struct product *product, int first, int last);
+    // Columns first .. last - 1 of a product with at most PRODUCT_ROWS rows and a transposed weight, reading each
+    // weight once.
+    void (*product_transposed)(const struct product *product, int first, int last);
+    // The other products' sums over begin <= k < end alone, in columns first .. last - 1:
+    // sums[row * stride + c] = sum over k of x[row][k] W[k][c], reading each weight once. begin < end.
+    void (*product_part)(const struct product *product, int begin, int end, float *sums, int64_t stride, int first,
+                         int last);
 
     // Columns first .. last - 1 of one row: out = activation(sum + bias) + residual. sum [last - first] may
     // be where out will be.
@@ -57,9 +64,32 @@ struct kernels {
     void (*attend)(const struct attention *attention, const struct attention_sequence *sequence, int head, int first,
                    int n);
 
+    // The gradients of one head of n entries that share their keys.
+    void (*attend_backward)(const struct attention *attention, const struct attention_sequence *sequences,
+                            const struct attention_gradient *gradients, int n, int head);
+
     // Takes n more logits into a running log-sum-exp: the largest so far, and the sum of exp(logit - largest).
     // A row starts with largest = -INFINITY, sum = 0.
     void (*log_sum_exp)(float *largest, float *sum, const float *logits, int n);
+
+    // sums[c] += the sum over n rows of x, `stride` apart, for `width` columns.
+    void (*add_rows)(float *sums, const float *x, int64_t stride, int n, int width);
+
+    // row[i] = exp(row[i] - largest of the row), and their sum; returns the largest. A NaN makes the sum NaN.
+    float (*exponentials)(float *row, int n, float *sum);
+
+    // to[i] = from[i] * factor; to may be from.
+    void (*scale)(float *to, const float *from, float factor, int n);
+    // One row of ops->layer_norm_backward; dx may be NULL, dweight and dbias add.
+    void (*layer_norm_backward)(float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                                const float *weight, float epsilon, int n_embd);
+
+    // Elements of the operations of these names.
+    void (*activate)(float *out, const float *x, enum activation activation, int64_t n);
+    void (*activation_backward)(float *dx, const float *dout, const float *x, enum activation activation, int64_t n);
+    void (*dropout)(float *out, const float *x, const uint8_t *keep, float scale, const float *residual, int64_t n);
+    void (*adamw)(float *weight, float *m, float *v, float *gradient, const struct adamw_factors *factors, int64_t n);
+    double (*sum_of_squares)(const float *x, int64_t n);
 
     // For measuring the machine. Reads numbers [n], n a multiple of READ_FLOATS, as so many sequential streams side by
     // side (1, 2, 4 or 8); the result depends on all of them.

@@ -1,6 +1,9 @@
 // kernels_baseline.c: the kernels, compiled for the level "baseline" (flags in CMakeLists.txt).
 // NOLINTBEGIN(bugprone-suspicious-include): compiling the templates here is what this file is for
+#include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/elements_tmpl.c"
+#include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
 #include "ops/cpu/product_tmpl.c"
 #include "ops/cpu/rows_tmpl.c"

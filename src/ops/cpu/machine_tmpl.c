@@ -16,7 +16,7 @@ INLINE vi read_streams(const float *from, size_t n, int n_streams) {
     for (size_t i = 0; i < length; i += READ_LINE) {
         for (int s = 0; s < n_streams; s++) {
             const float *line = from + (size_t)s * length + i;
-            __builtin_prefetch((const char *)line + READ_AHEAD);
+            fetch(line, READ_AHEAD);
             for (int v = 0; v < LINE_VECTORS; v++) sums[s] ^= (vi)vf_load(line + v * LANES);
         }
     }

@@ -1,33 +1,28 @@
 // product_tmpl.c: products of a few rows with a weight matrix as it lies in memory, for decoding.
 //
-// With one row there is one multiplication per weight: all that counts is to read the weights at the
-// speed of memory. [n_in, n_out] is read as eight sequential streams, y += x[k .. k + 7] * rows k .. k + 7,
-// with the sums y in the first-level cache; [n_out, n_in] as dot products, four rows at a time.
-// More rows reuse each weight while it is in a register, so a batch reads the weights once as well.
+// With one row there is one multiplication per weight: all that counts is to read the weights at the speed of memory.
+// What reaches it (docs/performance.md): few streams that are long and lie far apart, each fetched into the
+// second-level cache a little ahead. Fetching into the first takes up the buffers that loads wait in, and a matrix cut
+// into columns has its streams torn at every row. So [n_in, n_out] is cut along n_in: a part is read as eight
+// sequential streams of whole rows, y += x[k] * row k + x[k + far] * row k + far + ..., and the sums of the parts are
+// added up afterwards; [n_out, n_in] is read as dot products of four rows far apart. More rows of x reuse each weight
+// while it is in a register or in cache, so a batch reads the weights once as well.
+#include "ops/cpu/activation.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/vector.h"
 
 enum {
-    SUMS = 4096, // floats of one tile of sums: 16 KB, half of a first-level cache
-    STREAMS = 8, // rows of an [n_in, n_out] matrix that are read side by side (half of it with several rows of x)
-    AHEAD = 16384,
-    LINE = 16,      // columns a step of the inner loop: a cache line of F32
-    DOT_INPUTS = 3, // rows of x that share the weights so read: 3 * 4 sums are what 16 registers hold
-    DOT_WEIGHTS = 4 // rows of an [n_out, n_in] matrix that are read side by side
+    STREAMS = 8,                      // rows of an [n_in, n_out] matrix that are read side by side
+    GROUP = 8,                        // rows of x that share the weights so read
+    DOT_WEIGHTS = 4,                  // rows of an [n_out, n_in] matrix that are read side by side
+    DOT_INPUTS = LANES == 16 ? 4 : 3, // rows of x that share them: their sums are what 32 or 16 registers hold
+    DOT_BLOCK = 8,                    // rows of each stream that stay in cache until all rows of x have met them
+    DOT_SUMS = 2048,                  // sums of one tile
+    AHEAD = 2048                      // bytes, of fetching
 };
 
-INLINE vf activate(vf x, enum activation activation) {
-    switch (activation) {
-    case ACTIVATION_GELU_TANH:
-        return vf_gelu_tanh(x);
-    case ACTIVATION_GELU_ERF:
-        return vf_gelu_erf(x);
-    case ACTIVATION_RELU:
-        return vf_max(vf_splat(0), x); // a NaN stays one: it is the second
-    case ACTIVATION_NONE:
-        break;
-    }
-    return x;
+INLINE size_t weight_bytes(enum dtype dtype, int64_t n) {
+    return (size_t)n * (dtype == DTYPE_F32 ? 4 : 2);
 }
 
 INLINE void finish_as(const struct product *p, enum activation activation, int row, const float *sum, int first,
@@ -38,7 +33,7 @@ INLINE void finish_as(const struct product *p, enum activation activation, int r
     for (; c + LANES <= last; c += LANES) {
         vf y = vf_load(sum + (c - first));
         if (p->bias != NULL) y += vf_load(p->bias + c);
-        y = activate(y, activation);
+        y = vf_activation(y, activation);
         if (residual != NULL) y += vf_load(residual + c);
         vf_store(out + c, y);
     }
@@ -46,7 +41,7 @@ INLINE void finish_as(const struct product *p, enum activation activation, int r
     const int rest = last - c;
     vf y = vf_load_part(sum + (c - first), rest);
     if (p->bias != NULL) y += vf_load_part(p->bias + c, rest);
-    y = activate(y, activation);
+    y = vf_activation(y, activation);
     if (residual != NULL) y += vf_load_part(residual + c, rest);
     vf_store_part(out + c, y, rest);
 }
@@ -73,84 +68,105 @@ static const void *weight_row(const struct product *p, int row) {
     return (const char *)p->weight + (size_t)(row * p->weight_stride) * bytes;
 }
 
-// One step of [n_in, n_out]: n_streams rows of weights from k on, their columns first .. last - 1, the row of sums
-// [rows, width] being sums of columns first on.
-struct step {
-    const void *w[STREAMS];
-    int first, last, width;
-};
-
-INLINE struct step step_make(const struct product *p, int n_streams, int k, int first, int last) {
-    struct step step = {.first = first, .last = last, .width = last - first};
-    for (int j = 0; j < n_streams; j++) step.w[j] = weight_row(p, k + j);
-    return step;
-}
-
-// sums[row][c - first] += sum over j < n_streams of x[row][j] * w[j][c] for n_rows rows, x_stride apart, whose numbers
-// stay in registers. The group is summed up first: the long sum then rounds n_in / n_streams times.
-// ahead: how many weights further on in memory the next step's begin, to be fetched meanwhile; 0: nothing.
-INLINE void step_add(const struct step *step, enum dtype dtype, int n_rows, int n_streams, const float *x, int x_stride,
-                     float *sums, int64_t ahead) {
-    vf inputs[2][STREAMS];
+// One vector of step().
+INLINE void step_vector(const void *const *w, enum dtype dtype, int n_rows, int n_streams, vf inputs[GROUP][STREAMS],
+                        float *sums, int64_t stride, int c, bool add) {
+    vf weight[STREAMS];
+    for (int j = 0; j < n_streams; j++) weight[j] = vf_widen(w[j], dtype, (size_t)c);
     for (int r = 0; r < n_rows; r++) {
-        for (int j = 0; j < n_streams; j++) inputs[r][j] = vf_splat(x[r * x_stride + j]);
+        float *to = sums + r * stride + c;
+        vf sum = add ? vf_load(to) : vf_splat(0);
+        for (int j = 0; j < n_streams; j++) sum = vf_multiply_add(inputs[r][j], weight[j], sum);
+        vf_store(to, sum);
     }
-    const size_t element = dtype == DTYPE_F32 ? 4 : 2;
-    int c = step->first;
-    for (; c + LINE <= step->last; c += LINE) {
-        if (ahead > 0) {
-            for (int j = 0; j < n_streams; j++) {
-                __builtin_prefetch((const char *)step->w[j] + (size_t)(ahead + c) * element);
-            }
-        }
-        for (int v = 0; v < LINE; v += LANES) {
-            vf group[2];
-            const vf weight = vf_widen(step->w[0], dtype, (size_t)c + (size_t)v);
-            for (int r = 0; r < n_rows; r++) group[r] = inputs[r][0] * weight;
-            for (int j = 1; j < n_streams; j++) {
-                const vf next = vf_widen(step->w[j], dtype, (size_t)c + (size_t)v);
-                for (int r = 0; r < n_rows; r++) group[r] += inputs[r][j] * next;
-            }
-            for (int r = 0; r < n_rows; r++) {
-                float *sum = sums + r * step->width + (c + v - step->first);
-                vf_store(sum, vf_load(sum) + group[r]);
-            }
+}
+
+// sums[r][c] (+)= sum over j < n_streams of x[r][j * far] * W[k + j * far][c] for n_rows rows of x, whose column k is
+// given, and columns first .. last - 1. add: else the sums begin here.
+INLINE void step(const struct product *p, enum dtype dtype, int n_rows, int n_streams, int k, int far, const float *x,
+                 float *sums, int64_t stride, int first, int last, bool add) {
+    const int line = dtype == DTYPE_F32 ? 16 : 32; // weights in a cache line
+    const void *w[STREAMS];
+    vf inputs[GROUP][STREAMS];
+    for (int j = 0; j < n_streams; j++) w[j] = weight_row(p, k + j * far);
+    for (int r = 0; r < n_rows; r++) {
+        for (int j = 0; j < n_streams; j++) inputs[r][j] = vf_splat(x[(int64_t)r * p->n_in + (int64_t)j * far]);
+    }
+    int c = first;
+    for (; c + line <= last; c += line) {
+        for (int j = 0; j < n_streams; j++) fetch(w[j], weight_bytes(dtype, c) + AHEAD);
+        for (int v = 0; v < line; v += LANES) {
+            step_vector(w, dtype, n_rows, n_streams, inputs, sums, stride, c + v, add);
         }
     }
-    for (; c < step->last; c++) {
+    for (; c + LANES <= last; c += LANES) step_vector(w, dtype, n_rows, n_streams, inputs, sums, stride, c, add);
+    for (; c < last; c++) {
         for (int r = 0; r < n_rows; r++) {
-            float group = 0;
-            for (int j = 0; j < n_streams; j++) group += x[r * x_stride + j] * f_widen(step->w[j], dtype, (size_t)c);
-            sums[r * step->width + (c - step->first)] += group;
+            float sum = add ? sums[r * stride + c] : 0;
+            for (int j = 0; j < n_streams; j++) {
+                sum += x[(int64_t)r * p->n_in + (int64_t)j * far] * f_widen(w[j], dtype, (size_t)c);
+            }
+            sums[r * stride + c] = sum;
         }
     }
 }
 
-INLINE void tile_streams(const struct product *p, enum dtype dtype, bool one, float *sums, int first, int last) {
-    const int n_rows = one ? 1 : p->n;
-    const int n_streams = one ? STREAMS : STREAMS / 2;
-    const int width = last - first;
-    // Weights are fetched so many steps ahead that the fetching has AHEAD bytes' time.
-    const int steps = 1 + AHEAD / (n_streams * width * (dtype == DTYPE_F32 ? 4 : 2));
-    memset(sums, 0, (size_t)(n_rows * width) * sizeof *sums);
-    int k = 0;
-    for (; k + n_streams <= p->n_in; k += n_streams) {
-        const struct step step = step_make(p, n_streams, k, first, last);
-        const float *x = p->x + k;
-        int row = 0;
-        int64_t ahead = k + (steps + 1) * n_streams <= p->n_in ? steps * n_streams * p->weight_stride : 0;
-        for (; row + 2 <= n_rows; row += 2) {
-            step_add(&step, dtype, 2, n_streams, x + (int64_t)row * p->n_in, p->n_in, sums + row * width, ahead);
-            ahead = 0; // the first rows have fetched it
-        }
-        if (row < n_rows)
-            step_add(&step, dtype, 1, n_streams, x + (int64_t)row * p->n_in, p->n_in, sums + row * width, ahead);
+// As kernels->product_part, for n_rows rows of x.
+INLINE void part_rows(const struct product *p, enum dtype dtype, int n_rows, int begin, int end, const float *x,
+                      float *sums, int64_t stride, int first, int last) {
+    const int far = (end - begin) / STREAMS;
+    for (int k = begin; k < begin + far; k++) {
+        step(p, dtype, n_rows, STREAMS, k, far, x + k, sums, stride, first, last, k > begin);
     }
-    for (; k < p->n_in; k++) {
-        const struct step step = step_make(p, 1, k, first, last);
-        for (int row = 0; row < n_rows; row++) {
-            step_add(&step, dtype, 1, 1, p->x + (int64_t)row * p->n_in + k, p->n_in, sums + row * width, 0);
+    for (int k = begin + far * STREAMS; k < end; k++) {
+        step(p, dtype, n_rows, 1, k, 0, x + k, sums, stride, first, last, k > begin);
+    }
+}
+
+INLINE void part_as(const struct product *p, enum dtype dtype, int begin, int end, float *sums, int64_t stride,
+                    int first, int last) {
+    for (int row = 0; row < p->n; row += GROUP) {
+        const float *x = p->x + (int64_t)row * p->n_in;
+        float *to = sums + row * stride;
+        switch (p->n - row) {
+        case 1:
+            part_rows(p, dtype, 1, begin, end, x, to, stride, first, last);
+            break;
+        case 2:
+            part_rows(p, dtype, 2, begin, end, x, to, stride, first, last);
+            break;
+        case 3:
+            part_rows(p, dtype, 3, begin, end, x, to, stride, first, last);
+            break;
+        case 4:
+            part_rows(p, dtype, 4, begin, end, x, to, stride, first, last);
+            break;
+        case 5:
+            part_rows(p, dtype, 5, begin, end, x, to, stride, first, last);
+            break;
+        case 6:
+            part_rows(p, dtype, 6, begin, end, x, to, stride, first, last);
+            break;
+        case 7:
+            part_rows(p, dtype, 7, begin, end, x, to, stride, first, last);
+            break;
+        default:
+            part_rows(p, dtype, GROUP, begin, end, x, to, stride, first, last);
         }
+    }
+}
+
+static void product_part(const struct product *p, int begin, int end, float *sums, int64_t stride, int first,
+                         int last) {
+    switch (p->dtype) {
+    case DTYPE_F16:
+        part_as(p, DTYPE_F16, begin, end, sums, stride, first, last);
+        break;
+    case DTYPE_BF16:
+        part_as(p, DTYPE_BF16, begin, end, sums, stride, first, last);
+        break;
+    default:
+        part_as(p, DTYPE_F32, begin, end, sums, stride, first, last);
     }
 }
 
@@ -161,26 +177,29 @@ INLINE void dots_step(vf sum[DOT_INPUTS][DOT_WEIGHTS], const void *const *w, enu
     for (int r = 0; r < n_x; r++) inputs[r] = vf_load(x + r * x_stride + k);
     for (int i = 0; i < n_weights; i++) {
         const vf weight = vf_widen(w[i], dtype, (size_t)k);
-        for (int r = 0; r < n_x; r++) sum[r][i] += inputs[r] * weight;
+        for (int r = 0; r < n_x; r++) sum[r][i] = vf_multiply_add(inputs[r], weight, sum[r][i]);
     }
 }
 
-// sums[row][c - first] = x[row] . W[c] for n_weights columns from c and n_x rows from row. `fetch`: the weights that
-// follow are fetched meanwhile.
-INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n_x, float *sums, int width, int row,
-                 int c, bool fetch) {
-    const size_t element = dtype == DTYPE_F32 ? 4 : 2;
-    const int line = (int)(64 / element); // weights in a cache line
+// What a call of dots() fetches: of each weight row every `every`th line, from line `which` on, `ahead` bytes further.
+struct dots_fetch {
+    int which, every;
+    size_t ahead;
+};
+
+// sums[r][i * apart] = x[r] . W[c + i * apart] for n_weights columns and n_x rows of x.
+INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n_x, const float *x, float *sums, int c,
+                 int apart, struct dots_fetch fetching) {
+    const int line = dtype == DTYPE_F32 ? 16 : 32;
     const void *w[DOT_WEIGHTS];
-    for (int i = 0; i < n_weights; i++) w[i] = weight_row(p, c + i);
-    const float *x = p->x + (int64_t)row * p->n_in;
+    for (int i = 0; i < n_weights; i++) w[i] = weight_row(p, c + i * apart);
     vf sum[DOT_INPUTS][DOT_WEIGHTS] = {{{0}}};
     int k = 0;
+    int wait = fetching.which;
     for (; k + line <= p->n_in; k += line) {
-        if (fetch) {
-            for (int i = 0; i < n_weights; i++) {
-                __builtin_prefetch((const char *)w[i] + (size_t)(n_weights * p->weight_stride + k) * element);
-            }
+        if (wait-- == 0) {
+            for (int i = 0; i < n_weights; i++) fetch(w[i], weight_bytes(dtype, k) + fetching.ahead);
+            wait = fetching.every - 1;
         }
         for (int v = 0; v < line; v += LANES) dots_step(sum, w, dtype, n_weights, n_x, x, p->n_in, k + v);
     }
@@ -189,51 +208,60 @@ INLINE void dots(const struct product *p, enum dtype dtype, int n_weights, int n
         const int rest = p->n_in - k;
         for (int i = 0; i < n_weights; i++) {
             const vf weight = vf_widen_part(w[i], dtype, (size_t)k, rest);
-            for (int r = 0; r < n_x; r++) sum[r][i] += vf_load_part(x + (int64_t)r * p->n_in + k, rest) * weight;
+            for (int r = 0; r < n_x; r++) {
+                sum[r][i] = vf_multiply_add(vf_load_part(x + (int64_t)r * p->n_in + k, rest), weight, sum[r][i]);
+            }
         }
     }
     for (int r = 0; r < n_x; r++) {
-        for (int i = 0; i < n_weights; i++) sums[r * width + i] = vf_sum(sum[r][i]);
+        float four[4];
+        if (n_weights == 4) vf_sum_four(four, sum[r]);
+        for (int i = 0; i < n_weights; i++) {
+            sums[(int64_t)r * DOT_SUMS + (int64_t)i * apart] = n_weights == 4 ? four[i] : vf_sum(sum[r][i]);
+        }
     }
 }
 
-// The columns from c on for every row. `last`: nothing follows them.
-INLINE void dots_rows(const struct product *p, enum dtype dtype, int n_rows, int n_weights, float *sums, int width,
-                      int c, bool last) {
-    int row = 0;
-    for (; row + DOT_INPUTS <= n_rows; row += DOT_INPUTS) {
-        dots(p, dtype, n_weights, DOT_INPUTS, sums + row * width, width, row, c, row == 0 && !last);
-    }
-    if (n_rows - row == 2) {
-        dots(p, dtype, n_weights, 2, sums + row * width, width, row, c, row == 0 && !last);
-    } else if (n_rows - row == 1) {
-        dots(p, dtype, n_weights, 1, sums + row * width, width, row, c, row == 0 && !last);
+// n columns from c on, and as many from each of c + apart, ..., for all rows of x. The first rows of x read the weights
+// from memory, the others find them in cache; each fetches its share of the next block.
+INLINE void dots_block(const struct product *p, enum dtype dtype, int n_weights, int n_rows, float *sums, int c, int n,
+                       int apart) {
+    const int n_groups = (n_rows + DOT_INPUTS - 1) / DOT_INPUTS;
+    const size_t next = weight_bytes(dtype, n * p->weight_stride);
+    for (int row = 0; row < n_rows; row += DOT_INPUTS) {
+        const struct dots_fetch fetching = {row / DOT_INPUTS, n_groups, n_groups == 1 ? AHEAD : next};
+        const float *x = p->x + (int64_t)row * p->n_in;
+        float *to = sums + (int64_t)row * DOT_SUMS;
+        const int n_x = n_rows - row;
+        for (int i = 0; i < n; i++) {
+            if (n_x >= DOT_INPUTS) {
+                dots(p, dtype, n_weights, DOT_INPUTS, x, to + i, c + i, apart, fetching);
+            } else if (n_x == 3) {
+                dots(p, dtype, n_weights, 3, x, to + i, c + i, apart, fetching);
+            } else if (n_x == 2) {
+                dots(p, dtype, n_weights, 2, x, to + i, c + i, apart, fetching);
+            } else {
+                dots(p, dtype, n_weights, 1, x, to + i, c + i, apart, fetching);
+            }
+        }
     }
 }
 
-INLINE void tile_dots(const struct product *p, enum dtype dtype, int n_rows, float *sums, int first, int last) {
-    const int width = last - first;
-    int c = first;
-    for (; c + DOT_WEIGHTS <= last; c += DOT_WEIGHTS) {
-        const bool at_end = c + 2 * DOT_WEIGHTS > p->n_out;
-        dots_rows(p, dtype, n_rows, DOT_WEIGHTS, sums + (c - first), width, c, at_end);
-    }
-    for (; c < last; c++) dots_rows(p, dtype, n_rows, 1, sums + (c - first), width, c, true);
-}
-
-// one: p->n is 1, known when this is compiled.
+// Columns first .. last - 1 in tiles of whose sums there is room; in each, DOT_WEIGHTS streams. one: p->n is 1, known
+// when this is compiled.
 INLINE void columns_as(const struct product *p, enum dtype dtype, bool one, int first, int last) {
     const int n_rows = one ? 1 : p->n;
-    _Alignas(64) float sums[SUMS];
-    const int tile = SUMS / n_rows / PRODUCT_COLUMNS * PRODUCT_COLUMNS;
-    for (int c = first; c < last; c += tile) {
-        const int end = last - c < tile ? last : c + tile;
-        if (p->transposed) {
-            tile_dots(p, dtype, n_rows, sums, c, end);
-        } else {
-            tile_streams(p, dtype, one, sums, c, end);
+    _Alignas(64) float sums[DOT_SUMS * PRODUCT_ROWS];
+    for (int begin = first; begin < last; begin += DOT_SUMS) {
+        const int end = last - begin < DOT_SUMS ? last : begin + DOT_SUMS;
+        const int apart = (end - begin) / DOT_WEIGHTS;
+        for (int c = 0; c < apart; c += DOT_BLOCK) {
+            const int n = apart - c < DOT_BLOCK ? apart - c : DOT_BLOCK;
+            dots_block(p, dtype, DOT_WEIGHTS, n_rows, sums + c, begin + c, n, apart);
         }
-        for (int row = 0; row < n_rows; row++) product_finish(p, row, sums + row * (end - c), c, end);
+        const int c = DOT_WEIGHTS * apart;
+        if (begin + c < end) dots_block(p, dtype, 1, n_rows, sums + c, begin + c, end - begin - c, 0);
+        for (int row = 0; row < n_rows; row++) product_finish(p, row, sums + (int64_t)row * DOT_SUMS, begin, end);
     }
 }
 
@@ -248,7 +276,7 @@ COLUMNS(columns_f32, DTYPE_F32)
 COLUMNS(columns_f16, DTYPE_F16)
 COLUMNS(columns_bf16, DTYPE_BF16)
 
-static void product_columns(const struct product *p, int first, int last) {
+static void product_transposed(const struct product *p, int first, int last) {
     switch (p->dtype) {
     case DTYPE_F16:
         (p->n == 1 ? columns_f16_one : columns_f16_few)(p, first, last);

@@ -26,8 +26,14 @@ static void embed_work(void *memory, int thread, int n_threads) {
     const int64_t n_embd = job->wte->cols;
     const int64_t last = cpu_share(job->n, thread + 1, n_threads);
     for (int64_t i = cpu_share(job->n, thread, n_threads); i < last; i++) {
-        job->kernels->embed(job->out + i * n_embd, matrix_row(job->wte, job->ids[i]), job->wte->dtype,
-                            matrix_row(job->wpe, job->positions[i]), job->wpe->dtype, (int)n_embd);
+        float *out = job->out + i * n_embd;
+        const void *token = matrix_row(job->wte, job->ids[i]);
+        if (job->wpe == NULL) {
+            job->kernels->widen(out, token, job->wte->dtype, n_embd);
+            continue;
+        }
+        job->kernels->embed(out, token, job->wte->dtype, matrix_row(job->wpe, job->positions[i]), job->wpe->dtype,
+                            (int)n_embd);
     }
 }
 
@@ -62,7 +68,8 @@ void cpu_layer_norm(struct ops *ops, float *out, const float *x, const float *we
 
 struct store_kv_job {
     float *key, *value;
-    const float *qkv;
+    const float *kv;
+    int64_t row_stride;
     int n, position, n_ctx, n_head, head_size;
 };
 
@@ -76,15 +83,15 @@ static void store_kv_work(void *memory, int thread, int n_threads) {
     for (int64_t part = cpu_share(n_parts, thread, n_threads); part < last; part++) {
         const int64_t h = part / job->n;
         const int64_t i = part % job->n;
-        const float *from = job->qkv + i * 3 * n_embd + h * job->head_size;
+        const float *from = job->kv + i * job->row_stride + h * job->head_size;
         const int64_t to = (h * job->n_ctx + job->position + i) * job->head_size;
-        memcpy(job->key + to, from + n_embd, bytes);
-        memcpy(job->value + to, from + 2 * n_embd, bytes);
+        memcpy(job->key + to, from, bytes);
+        memcpy(job->value + to, from + n_embd, bytes);
     }
 }
 
-void cpu_store_kv(struct ops *ops, float *key, float *value, const float *qkv, int n, int position, int n_ctx,
-                  int n_head, int head_size) {
-    struct store_kv_job job = {key, value, qkv, n, position, n_ctx, n_head, head_size};
+void cpu_store_kv(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n, int position,
+                  int n_ctx, int n_head, int head_size) {
+    struct store_kv_job job = {key, value, kv, row_stride, n, position, n_ctx, n_head, head_size};
     cpu_run(ops, worth_threads(n, n_head * head_size), store_kv_work, &job);
 }

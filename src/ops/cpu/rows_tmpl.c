@@ -65,6 +65,52 @@ static void layer_norm(float *out, const float *x, const float *weight, const fl
     for (; i < n_embd; i++) out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
 }
 
+// dx, and this row's part of dweight and dbias. Equations in ops/ref/layer_norm.c.
+//
+//     dx_j += scale (g_j - (a + n_j b)),  a = mean(g),  b = mean(g n)
+static void layer_norm_backward(float *dx, float *dweight, float *dbias, const float *dout, const float *x,
+                                const float *weight, float epsilon, int n_embd) {
+    const float mean = row_sum(x, 0, 1, n_embd) / (float)n_embd;
+    const float variance = row_sum(x, mean, 2, n_embd) / (float)n_embd;
+    const float scale = 1 / sqrtf(variance + epsilon);
+    vf sums[2] = {0};   // of g
+    vf alongs[2] = {0}; // of g n
+    float sum = 0;
+    float along = 0;
+    int i = 0;
+    for (; i + 2 * LANES <= n_embd; i += 2 * LANES) {
+        for (int j = 0; j < 2; j++) {
+            const int at = i + j * LANES;
+            const vf d = vf_load(dout + at);
+            const vf g = d * vf_load(weight + at);
+            const vf normal = (vf_load(x + at) - vf_splat(mean)) * vf_splat(scale);
+            sums[j] += g;
+            alongs[j] = g * normal + alongs[j];
+            vf_store(dweight + at, d * normal + vf_load(dweight + at));
+            vf_store(dbias + at, d + vf_load(dbias + at));
+        }
+    }
+    for (; i < n_embd; i++) {
+        const float normal = (x[i] - mean) * scale;
+        sum += dout[i] * weight[i];
+        along += dout[i] * weight[i] * normal;
+        dweight[i] += dout[i] * normal;
+        dbias[i] += dout[i];
+    }
+    if (dx == NULL) return;
+    const float a = (vf_sum(sums[0] + sums[1]) + sum) / (float)n_embd;
+    const float b = (vf_sum(alongs[0] + alongs[1]) + along) / (float)n_embd;
+    for (i = 0; i + LANES <= n_embd; i += LANES) {
+        const vf normal = (vf_load(x + i) - vf_splat(mean)) * vf_splat(scale);
+        const vf g = vf_load(dout + i) * vf_load(weight + i);
+        vf_store(dx + i, (g - vf_splat(a) - normal * vf_splat(b)) * vf_splat(scale) + vf_load(dx + i));
+    }
+    for (; i < n_embd; i++) {
+        const float normal = (x[i] - mean) * scale;
+        dx[i] += (dout[i] * weight[i] - a - normal * b) * scale;
+    }
+}
+
 static void log_sum_exp(float *largest, float *sum, const float *logits, int n) {
     vf greatest = vf_splat(*largest);
     int i = 0;
@@ -85,7 +131,10 @@ static void log_sum_exp(float *largest, float *sum, const float *logits, int n) 
 // The table of the level that includes the templates; this one comes last.
 #define KERNELS                                                                                                        \
     {                                                                                                                  \
-        .product = product_columns, .finish = product_finish, .widen = widen, .embed = embed,                          \
-        .layer_norm = layer_norm, .attend = attend, .log_sum_exp = log_sum_exp, .read = machine_read,                  \
-        .multiply_add = machine_multiply_add                                                                           \
+        .product_transposed = product_transposed, .product_part = product_part, .finish = product_finish,              \
+        .widen = widen, .embed = embed, .layer_norm = layer_norm, .attend = attend,                                    \
+        .attend_backward = attend_backward, .log_sum_exp = log_sum_exp, .add_rows = add_rows,                          \
+        .exponentials = exponentials, .scale = scale, .read = machine_read, .multiply_add = machine_multiply_add,      \
+        .layer_norm_backward = layer_norm_backward, .activate = activate, .activation_backward = activation_backward,  \
+        .dropout = dropout, .adamw = adamw, .sum_of_squares = sum_of_squares                                           \
     }

@@ -14,6 +14,8 @@
 #include <immintrin.h>
 #endif
 
+#include <math.h>
+
 #include "base/dtype.h"
 
 #ifndef LANES
@@ -32,6 +34,7 @@ typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+typedef uint8_t vb __attribute__((vector_size(LANES)));
 
 // The same where they lie in memory, at the alignment of one element.
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -54,6 +57,12 @@ INLINE vf vf_load_part(const float *p, int n) {
 
 INLINE void vf_store_part(float *p, vf v, int n) {
     memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+// The line at this address will be read soon: to the second-level cache, since fetching to the first takes up the
+// buffers that loads wait in. An address past the end of anything is harmless.
+INLINE void fetch(const void *base, size_t bytes) {
+    __builtin_prefetch((const char *)base + bytes, 0, 2);
 }
 
 INLINE vf vf_splat(float x) {
@@ -86,6 +95,18 @@ INLINE vf vf_select(vi mask, vf a, vf b) {
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
+// a * b + c, by name where it matters that every copy of an expression rounds alike: left to itself a compiler may fuse
+// it in one loop and not in the other.
+INLINE vf vf_multiply_add(vf a, vf b, vf c) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif LANES == 8 && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
 // a > b ? a : b: the second when either is NaN.
 INLINE vf vf_max(vf a, vf b) {
 #if LANES == 16 && defined(__AVX512F__)
@@ -112,6 +133,37 @@ INLINE vf vf_min(vf a, vf b) {
 #endif
 }
 
+// a * b + c, one rounding where the level has FMA: for saying which product is the fused one.
+INLINE vf vf_fma(vf a, vf b, vf c) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif LANES == 8 && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+// a * b with a rounding of its own, which the compiler does not fuse with what is added next.
+INLINE vf vf_product(vf a, vf b) {
+    return vf_fma(a, b, vf_splat(-0.0f));
+}
+
+INLINE vf vf_sqrt(vf x) {
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif LANES == 8 && defined(__AVX__)
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vf)_mm_sqrt_ps((__m128)x);
+#else
+    float lanes[LANES];
+    memcpy(lanes, &x, sizeof x);
+    for (int i = 0; i < LANES; i++) lanes[i] = sqrtf(lanes[i]);
+    return vf_load(lanes);
+#endif
+}
+
 // The sum of the lanes, halves added to each other until one is left.
 INLINE float vf_sum(vf v) {
     typedef float quarter __attribute__((vector_size(16)));
@@ -123,6 +175,27 @@ INLINE float vf_sum(vf v) {
     part[0] = part[0] + part[1];
 #endif
     return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+}
+
+// sums[i] = vf_sum(v[i]), of four at once.
+INLINE void vf_sum_four(float *sums, const vf *v) {
+#if defined(__SSE2__)
+    __m128 row[4];
+    for (int i = 0; i < 4; i++) {
+        __m128 part[LANES / 4];
+        memcpy(part, &v[i], sizeof v[i]);
+#if LANES == 16
+        part[0] = (part[0] + part[2]) + (part[1] + part[3]);
+#elif LANES == 8
+        part[0] = part[0] + part[1];
+#endif
+        row[i] = part[0];
+    }
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    _mm_storeu_ps(sums, (row[0] + row[2]) + (row[1] + row[3]));
+#else
+    for (int i = 0; i < 4; i++) sums[i] = vf_sum(v[i]);
+#endif
 }
 
 // The largest lane; NaN lanes may be passed over.
@@ -212,27 +285,6 @@ INLINE vf vf_exp(vf x) {
     const vf low = (vf)((vu)(half + 127) << 23);
     const vf high = (vf)((vu)(exponent - half + 127) << 23);
     return p * low * high;
-}
-
-// 0.5 x (1 + tanh(u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 u)): no
-// cancellation at either end.
-INLINE vf vf_gelu_tanh(vf x) {
-    const vf minus_2u = x * (vf_splat(-1.5957691216f) + (x * x) * vf_splat(-0.0713548163f));
-    return x / (vf_splat(1.0f) + vf_exp(minus_2u));
-}
-
-// x Phi(x), Phi(x) = erfc(-x / sqrt(2)) / 2, erfc(z) = exp(-z^2) t P(t) with t = 1 / (1 + 0.4 z) for
-// z >= 0; P fitted at the Chebyshev nodes for z up to 10 (relative error 1.5e-8).
-INLINE vf vf_gelu_erf(vf x) {
-    static const float fit[] = {-0.0325844748f, 0.213839306f, -0.53497239f, 0.59413845f,  -0.321848223f,
-                                0.291403411f,   0.123280951f, 0.21622612f,  0.224802674f, 0.225714179f};
-    const vf scaled = x * vf_splat(0.70710678f);
-    const vf z = vf_min(vf_splat(10.0f), vf_max(-scaled, scaled));
-    const vf t = vf_splat(1.0f) / (vf_splat(1.0f) + vf_splat(0.4f) * z);
-    vf p = vf_splat(fit[0]);
-    for (size_t i = 1; i < sizeof fit / sizeof *fit; i++) p = p * t + vf_splat(fit[i]);
-    const vf tail = vf_splat(0.5f) * (p * t) * vf_exp(-(z * z)); // Phi(-|x|)
-    return x * vf_select(x > vf_splat(0), vf_splat(1.0f) - tail, tail);
 }
 
 #endif

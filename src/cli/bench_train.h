@@ -1,0 +1,16 @@
+// bench_train.h: `my-llm bench --train`: how fast a model learns here.
+#ifndef CLI_BENCH_TRAIN_H
+#define CLI_BENCH_TRAIN_H
+
+#include "cli/bench_output.h"
+
+enum {
+    BENCH_TRAIN_SHAPES = 3
+};
+
+// Measures steps in up to BENCH_TRAIN_SHAPES shapes, as the context allows; fills in results and *n_results. The engine
+// may only be freed afterwards.
+bool bench_train(struct llm_engine *engine, const struct llm_model_info *model, int compute, bool quick,
+                 int repetitions, struct bench_result *results, int *n_results, struct llm_error *err);
+
+#endif

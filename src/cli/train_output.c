@@ -1,0 +1,99 @@
+// train_output.c: what a person sees of a training run; see train_options.h.
+//
+// Standard output has what is worth keeping: plan, evaluations, samples. The line of progress is for whoever waits.
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/progress.h"
+#include "cli/train_options.h"
+
+const char *const train_schedules[] = {"constant", "cosine", NULL};
+const char *const train_decays[] = {"all", "matrices", NULL};
+const char *const train_computes[] = {"f32", "bf16", NULL};
+
+static void show_plan(const struct llm_train_event *event) {
+    const struct llm_train_plan *plan = event->plan;
+    char each[32], total[32], moments[32], gradients[32], activations[32], weights[32];
+    const int64_t all = plan->bytes_weights + plan->bytes_gradients + plan->bytes_moments + plan->bytes_activations;
+    amount_text(total, sizeof total, all, "bytes");
+    amount_text(weights, sizeof weights, plan->bytes_weights, "bytes");
+    amount_text(gradients, sizeof gradients, plan->bytes_gradients, "bytes");
+    amount_text(moments, sizeof moments, plan->bytes_moments, "bytes");
+    amount_text(activations, sizeof activations, plan->bytes_activations, "bytes");
+    printf("parameters  %" PRId64 " trained\n", plan->n_params);
+    printf("examples    %" PRId64 " to learn from, %" PRId64 " held back\n", plan->n_examples, plan->n_validation);
+    printf("steps       %" PRId64 " (%" PRId64 " an epoch, %" PRId64 " of warm-up), %" PRId64 " tokens in all\n",
+           plan->n_steps, plan->steps_an_epoch, plan->warmup_steps, plan->n_tokens);
+    printf("memory      %s: weights %s, gradients %s, moments %s, activations %s%s\n", total, weights, gradients,
+           moments, activations, plan->recompute ? " (computed again in backward)" : "");
+    time_text(each, sizeof each, plan->seconds);
+    printf("time        about %s, %.3g seconds a step\n", each, plan->step_seconds);
+    if (plan->first_step > 0) printf("resumed     after step %" PRId64 "\n", plan->first_step - 1);
+}
+
+static void show_losses(const struct llm_train_event *event) {
+    if (event->step < 0) {
+        printf("Before training: ");
+    } else {
+        printf("Ep %d (Step %06" PRId64 "): ", event->epoch, event->step);
+    }
+    printf("Train loss %.3f", event->train_loss);
+    if (!isnan(event->val_loss)) printf(", Val loss %.3f", event->val_loss);
+    putchar('\n');
+}
+
+// On one line, whatever the model has written.
+static void show_text(const struct llm_train_event *event) {
+    for (size_t i = 0; i < event->text_size; i++) {
+        const unsigned char c = (unsigned char)event->text[i];
+        putchar(c < ' ' || c == 0x7f ? ' ' : c);
+    }
+    if (event->text != NULL) putchar('\n');
+}
+
+static void show_step(const struct llm_train_event *event) {
+    char left[32], line[256];
+    time_text(left, sizeof left, event->seconds_left);
+    snprintf(line, sizeof line, "step %" PRId64 " of %" PRId64 ", epoch %d, loss %.3f, lr %.3g, %.0f tokens/s, %s left",
+             event->step + 1, event->plan->n_steps, event->epoch, event->loss, event->learning_rate,
+             event->tokens_per_second, left);
+    progress_text(line);
+}
+
+bool train_show(void *user, const struct llm_train_event *event) {
+    (void)user;
+    if (event->kind == LLM_TRAIN_STEP) {
+        show_step(event);
+        return !command_interrupted();
+    }
+    progress_clear();
+    if (event->kind == LLM_TRAIN_PLAN) show_plan(event);
+    if (event->kind == LLM_TRAIN_EVALUATION) show_losses(event);
+    if (event->kind == LLM_TRAIN_BEGIN || event->kind == LLM_TRAIN_EPOCH) show_text(event);
+    fflush(stdout); // main() sees it when this could not be written
+    return !command_interrupted();
+}
+
+int train_ended(bool ok, const char *out, const struct llm_train_options *options,
+                const struct llm_train_result *result, const struct llm_error *err) {
+    progress_clear();
+    if (!ok) {
+        if (err->code == LLM_ERROR_CANCELLED) progress_notice(NULL, err->text);
+        return command_failed(err);
+    }
+    if (options->dry_run) return 0;
+    char sentence[512];
+    if (result->finished) {
+        char time[32];
+        time_text(time, sizeof time, result->seconds);
+        snprintf(sentence, sizeof sentence, "%.300s/model: the model, after %" PRId64 " steps and %s", out,
+                 result->steps, time);
+    } else {
+        snprintf(sentence, sizeof sentence, "%.300s: the time is over; --resume goes on after step %" PRId64, out,
+                 result->steps - 1);
+    }
+    progress_notice(NULL, sentence);
+    return 0;
+}

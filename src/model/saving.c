@@ -1,0 +1,98 @@
+// saving.c: see saving.h.
+#include "model/saving.h"
+
+#include <stdlib.h>
+
+enum {
+    BLOCK = 1 << 18 // elements written at a time, or one row where that is more
+};
+
+enum dtype saving_dtype(const struct saving *saving, const struct param_view *view) {
+    switch (saving->options->dtype) {
+    case LLM_F32:
+        return DTYPE_F32;
+    case LLM_F16:
+        return DTYPE_F16;
+    case LLM_BF16:
+        return DTYPE_BF16;
+    default:
+        return view->dtype;
+    }
+}
+
+bool saving_alloc(struct saving *saving, struct llm_error *err) {
+    size_t n = BLOCK;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        int rows, cols;
+        param_shape(&saving->engine->config, (enum param)p, &rows, &cols);
+        if ((size_t)cols > n) n = (size_t)cols;
+        if (p != PARAM_WTE && p != PARAM_HEAD && (size_t)rows > n) n = (size_t)rows; // written by columns, perhaps
+    }
+    saving->numbers = malloc(n * sizeof(float));
+    saving->wide = malloc(n * sizeof(float));
+    saving->narrow = malloc(n * sizeof(float));
+    if (saving->numbers != NULL && saving->wide != NULL && saving->narrow != NULL) return true;
+    saving_release(saving);
+    return error_memory(err, "numbers to write");
+}
+
+void saving_release(struct saving *saving) {
+    free(saving->numbers);
+    free(saving->wide);
+    free(saving->narrow);
+    saving->numbers = saving->wide = saving->narrow = NULL;
+}
+
+static bool report(struct saving *saving, size_t bytes, struct llm_error *err) {
+    const struct llm_callbacks *callbacks = &saving->options->callbacks;
+    saving->done += (int64_t)bytes;
+    const struct llm_progress progress = {"converting", "bytes", saving->done, saving->total};
+    if (callbacks->progress == NULL || callbacks->progress(callbacks->user, &progress)) return true;
+    return error_set(err, LLM_ERROR_CANCELLED, "converting was cancelled");
+}
+
+// One block of n numbers in the dtype of the view.
+static bool write_block(struct saving *saving, const struct param_view *view, const void *numbers, size_t n,
+                        saving_write_fn *write, void *writer, struct llm_error *err) {
+    const enum dtype dtype = saving_dtype(saving, view);
+    const int64_t nonfinite = count_nonfinite(numbers, view->dtype, n);
+    saving->counts->nonfinite += nonfinite;
+    if (dtype != view->dtype) {
+        dtype_to_f32(saving->wide, numbers, view->dtype, n);
+        dtype_from_f32(saving->narrow, dtype, saving->wide, n);
+        saving->counts->overflowed += count_nonfinite(saving->narrow, dtype, n) - nonfinite;
+        numbers = saving->narrow;
+    }
+    const size_t size = dtype_bytes(dtype, n);
+    return write(writer, numbers, size, err) && report(saving, size, err);
+}
+
+// How many of `left` lines of `length` numbers make a block.
+static int lines_of_block(int left, int length) {
+    const int n = length < BLOCK ? BLOCK / length : 1;
+    return n < left ? n : left;
+}
+
+bool saving_rows(struct saving *saving, const struct param_view *view, saving_write_fn *write, void *writer,
+                 struct llm_error *err) {
+    for (int row = 0; row < view->rows;) {
+        const int n = lines_of_block(view->rows - row, view->cols);
+        const void *numbers = param_view_rows(view, row, n, saving->numbers);
+        if (!write_block(saving, view, numbers, (size_t)n * (size_t)view->cols, write, writer, err)) return false;
+        row += n;
+    }
+    return true;
+}
+
+bool saving_columns(struct saving *saving, const struct param_view *view, int first, int n_columns,
+                    saving_write_fn *write, void *writer, struct llm_error *err) {
+    for (int column = 0; column < n_columns;) {
+        const int n = lines_of_block(n_columns - column, view->rows);
+        param_view_columns(view, first + column, n, saving->numbers);
+        if (!write_block(saving, view, saving->numbers, (size_t)n * (size_t)view->rows, write, writer, err)) {
+            return false;
+        }
+        column += n;
+    }
+    return true;
+}

@@ -1,0 +1,305 @@
+// pretrain.c: `llm_pretrain`: from texts to a language model.
+//
+// Texts become ids once, in a cache that is checked by hash; examples are windows of ids with the next id of each as
+// its target. Everything else is the trainer's (train/trainer.h).
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "data/tokens.h"
+#include "infer/session.h"
+#include "model/init.h"
+#include "plot/plot.h"
+#include "tokenizer/tokenizer.h"
+#include "train/trainer.h"
+
+enum {
+    DEFAULT_CONTEXT = 256,
+    UNTRAINED_BATCHES = 20, // of the evaluation before the first step, at least: all there are in the book's runs
+    MAX_SAMPLE = 1 << 24    // bytes of a sample's text
+};
+
+struct pretrain {
+    const struct llm_pretrain_options *options;
+    const char *out;
+    struct llm_engine *engine;
+    struct param_block weights;
+    struct random random; // after the weights were drawn
+    struct tokens tokens;
+    struct token_windows windows[TRAIN_SIDES];
+    int context;
+    int32_t *window; // [context + 1]
+    json_t *identity, *details;
+};
+
+// ---- The model ------------------------------------------------------------------------------
+
+static struct llm_engine_options engine_options(const struct llm_train_options *options) {
+    struct llm_engine_options opening;
+    llm_engine_options_init(&opening);
+    opening.n_threads = options->n_threads;
+    opening.isa = options->isa;
+    opening.callbacks = options->callbacks;
+    return opening;
+}
+
+// A model of random weights, of the options' shape and the tokenizer's vocabulary.
+static bool make_model(struct pretrain *run, struct llm_error *err) {
+    const struct llm_pretrain_options *options = run->options;
+    const struct llm_engine_options opening = engine_options(&options->train);
+    struct llm_tokenizer *tokenizer = llm_tokenizer_open(options->tokenizer, &opening, err);
+    if (tokenizer == NULL) return false;
+    const struct config config = {
+        .n_layer = options->n_layer,
+        .n_head = options->n_head,
+        .n_embd = options->n_embd,
+        .n_inner = 4 * options->n_embd,
+        .n_ctx = options->context > 0 ? options->context : DEFAULT_CONTEXT,
+        .vocab_size = llm_tokenizer_vocab_size(tokenizer),
+        .activation = ACTIVATION_GELU_TANH,
+        .layer_norm_epsilon = 1e-5F,
+        .scale_attn_weights = true,
+        .tied_head = !options->untied_head,
+        .qkv_bias = !options->no_qkv_bias,
+        .eos = llm_tokenizer_eot(tokenizer),
+    };
+    run->engine = engine_new("new model", &config, tokenizer, &opening, err);
+    if (run->engine == NULL || !engine_own_weights(run->engine, &run->weights, err)) return false;
+    if (options->initialiser == LLM_INIT_BOOK) return init_book(&config, &run->weights, &run->random, err);
+    init_gpt2(&config, &run->weights, &run->random);
+    return true;
+}
+
+// The vocabulary that was asked for in place of the model's own.
+static bool replace_tokenizer(struct pretrain *run, const struct llm_engine_options *opening, struct llm_error *err) {
+    struct llm_tokenizer *tokenizer = llm_tokenizer_open(run->options->tokenizer, opening, err);
+    if (tokenizer == NULL) return false;
+    llm_tokenizer_free(run->engine->tokenizer);
+    run->engine->tokenizer = tokenizer;
+    return true;
+}
+
+static bool open_model(struct pretrain *run, struct llm_error *err) {
+    const struct llm_pretrain_options *options = run->options;
+    const struct llm_engine_options opening = engine_options(&options->train);
+    run->engine = llm_engine_open(options->init, &opening, err);
+    if (run->engine == NULL || (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) return false;
+    const struct config *config = &run->engine->config;
+    if (run->engine->tokenizer == NULL) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name a tokenizer", options->init);
+    }
+    const int n_ids = llm_tokenizer_vocab_size(run->engine->tokenizer);
+    if (n_ids > config->vocab_size) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "the vocabulary has %d ids, and the model %s only %d", n_ids,
+                         options->init, config->vocab_size);
+    }
+    if (options->context > config->n_ctx) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "context is %d, and the model %s has %d", options->context,
+                         options->init, config->n_ctx);
+    }
+    return engine_own_weights(run->engine, &run->weights, err);
+}
+
+// ---- The texts ------------------------------------------------------------------------------
+
+static bool open_tokens(struct pretrain *run, const char *const *files, size_t n_files, struct llm_error *err) {
+    const struct llm_pretrain_options *options = run->options;
+    char *folder = options->cache != NULL ? strdup(options->cache) : path_join(run->out, "tokens");
+    if (folder == NULL) return error_memory(err, "path");
+    const struct token_options opening = {
+        .files = files,
+        .n_files = n_files,
+        .tokenizer = run->engine->tokenizer,
+        .folder = folder,
+        .split = options->split == LLM_SPLIT_CHARACTERS ? TOKENS_BY_CHARACTERS : TOKENS_BY_DOCUMENTS,
+        .validation = options->val_split,
+        .n_threads = options->train.n_threads,
+        .callbacks = options->train.callbacks,
+    };
+    const bool ok = tokens_open(&run->tokens, &opening, err);
+    free(folder);
+    if (!ok) return false;
+    run->context = options->context > 0 ? options->context : run->engine->config.n_ctx;
+    run->windows[TRAIN_LEARN] = token_windows(&run->tokens.train, run->context, run->context);
+    run->windows[TRAIN_VALIDATE] = token_windows(&run->tokens.validation, run->context, run->context);
+    run->window = malloc(((size_t)run->context + 1) * sizeof *run->window);
+    if (run->window == NULL) return error_memory(err, "window");
+    if (run->windows[TRAIN_LEARN].n > 0) return true;
+    return error_set(err, LLM_ERROR_ARGUMENT,
+                     "the text has %" PRId64 " tokens to learn from, and one example takes %d: give it more text or a "
+                     "shorter context",
+                     run->tokens.train.n_tokens, run->context + 1);
+}
+
+// ---- What the trainer asks ------------------------------------------------------------------
+
+static bool give_example(void *user, enum train_side side, int64_t number, struct train_example *example,
+                         struct llm_error *err) {
+    struct pretrain *run = user;
+    if (!token_windows_read(&run->windows[side], number, run->window, err)) return false;
+    *example = (struct train_example){.ids = run->window, .targets = run->window + 1, .n = run->context};
+    return true;
+}
+
+// The prompt, and what the model makes of it, likeliest token by token. The weights have changed since the last time,
+// so nothing of an old session's cache would be true any more: each sample has its own.
+static bool sample(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
+                   struct llm_error *err) {
+    struct pretrain *run = user;
+    (void)trainer;
+    (void)random;
+    const struct llm_pretrain_options *options = run->options;
+    if (options->sample_tokens == 0) return true;
+    struct llm_generate_options generate;
+    llm_generate_options_init(&generate);
+    generate.temperature = 0;
+    generate.max_tokens = options->sample_tokens;
+    generate.ignore_eos = true;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    struct llm_generation generation = {0};
+    struct llm_session *session = llm_session_new(run->engine, 1, err);
+    const bool ok = session != NULL &&
+                    llm_tokenizer_encode(run->engine->tokenizer, options->prompt, strlen(options->prompt), false, &ids,
+                                         &n_ids, err) &&
+                    llm_session_generate(session, ids, n_ids, &generate, NULL, NULL, &generation, err);
+    struct strbuf whole;
+    strbuf_init(&whole, MAX_SAMPLE);
+    if (ok) {
+        strbuf_puts(&whole, options->prompt);
+        strbuf_append(&whole, generation.samples[0].text, generation.samples[0].size);
+        *size = whole.size;
+        *text = strbuf_take(&whole);
+    }
+    strbuf_release(&whole);
+    llm_generation_release(&generation);
+    llm_free(ids);
+    llm_session_free(session);
+    return ok && (*text != NULL || error_memory(err, "sample"));
+}
+
+// Pictures of the log: steps below, tokens above.
+static bool draw(void *user, struct trainer *trainer, struct random *random, bool finished, const char *out,
+                 struct llm_error *err) {
+    const struct pretrain *run = user;
+    (void)trainer;
+    (void)random;
+    (void)finished;
+    const struct plot_log_axes axes = {.examples_per_epoch = 0};
+    char *log = path_join(out, "log.csv");
+    char *folder = path_join(out, "plots");
+    struct plot_place place = {folder, "loss", run->options->train.callbacks};
+    bool ok = (log != NULL && folder != NULL) || error_memory(err, "path");
+    ok = ok && plot_losses(log, &axes, &place, err);
+    place.name = "learning-rate";
+    place.callbacks.notice = NULL; // said once is enough
+    ok = ok && plot_learning_rate(log, &axes, &place, err);
+    free(folder);
+    free(log);
+    return ok;
+}
+
+// ---- For run.json and the checkpoint ---------------------------------------------------------
+
+static json_t *model_json(const struct pretrain *run) {
+    const struct config *config = &run->engine->config;
+    const uint32_t crc = crc32c(0, run->weights.data, (size_t)run->weights.size * sizeof *run->weights.data);
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:I}", "n_layer", config->n_layer, "n_head", config->n_head,
+                     "n_embd", config->n_embd, "n_ctx", config->n_ctx, "vocab_size", config->vocab_size, "tied_head",
+                     config->tied_head, "qkv_bias", config->qkv_bias, "initial_weights_crc32c", (json_int_t)crc);
+}
+
+static bool describe(struct pretrain *run, const char *const *files, size_t n_files, struct llm_error *err) {
+    const struct llm_pretrain_options *options = run->options;
+    run->identity =
+        json_pack("{s:o, s:i, s:s}", "model", model_json(run), "context", run->context, "data", run->tokens.checksum);
+    json_t *names = json_array();
+    bool ok = run->identity != NULL && names != NULL;
+    for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_string_nocheck(files[i])) == 0;
+    if (ok) {
+        run->details =
+            json_pack("{s:s, s:O, s:s?, s:s?, s:f, s:I, s:I, s:I, s:I}", "task", "pretrain", "files", names, "init",
+                      options->init, "tokenizer", options->tokenizer, "val_split", options->val_split, "train_tokens",
+                      (json_int_t)run->tokens.train.n_tokens, "validation_tokens",
+                      (json_int_t)run->tokens.validation.n_tokens, "train_bytes", (json_int_t)run->tokens.train.n_bytes,
+                      "validation_bytes", (json_int_t)run->tokens.validation.n_bytes);
+    }
+    json_decref(names);
+    return (ok && run->details != NULL) || error_memory(err, "settings");
+}
+
+// ---- The whole ------------------------------------------------------------------------------
+
+static bool check_options(const struct llm_pretrain_options *options, size_t n_files, struct llm_error *err) {
+    const struct {
+        const char *name;
+        int value, min, max;
+    } limits[] = {
+        {"n-layer", options->n_layer, 1, 1 << 16},
+        {"n-head", options->n_head, 1, 1 << 16},
+        {"n-embd", options->n_embd, 1, 1 << 20},
+        {"context", options->context, 0, 1 << 20},
+        {"init-scheme", options->initialiser, 0, LLM_INIT_BOOK},
+        {"split", options->split, 0, LLM_SPLIT_CHARACTERS},
+        {"sample-tokens", options->sample_tokens, 0, 1 << 20},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        if (limits[i].value >= limits[i].min && limits[i].value <= limits[i].max) continue;
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s is %d, a whole number from %d to %d was expected", limits[i].name,
+                         limits[i].value, limits[i].min, limits[i].max);
+    }
+    if (!(options->val_split >= 0 && options->val_split < 1)) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "val-split is %g, a share from 0 to below 1 was expected",
+                         options->val_split);
+    }
+    return n_files > 0 || error_set(err, LLM_ERROR_ARGUMENT, "there is no text to learn from: name a file or folder");
+}
+
+static void release(struct pretrain *run) {
+    json_decref(run->identity);
+    json_decref(run->details);
+    free(run->window);
+    tokens_close(&run->tokens);
+    if (run->engine != NULL) param_block_release(&run->weights, run->engine->ops);
+    llm_engine_free(run->engine);
+}
+
+bool llm_pretrain(const char *const *files, size_t n_files, const char *out, const struct llm_pretrain_options *options,
+                  struct llm_train_result *result, struct llm_error *err) {
+    struct llm_pretrain_options defaults;
+    llm_pretrain_options_init(&defaults);
+    if (options == NULL) options = &defaults;
+    struct pretrain run = {.options = options, .out = out};
+    random_init(&run.random, options->train.seed);
+    if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
+    if (options->train.resume && train_finished(out, result)) {
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+        return true;
+    }
+    bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
+              describe(&run, files, n_files, err);
+    if (ok) {
+        const struct train_task task = {
+            .user = &run,
+            .n_examples = {run.windows[TRAIN_LEARN].n, run.windows[TRAIN_VALIDATE].n},
+            .max_tokens = run.context,
+            .trainable = trainable_all(),
+            .untrained_batches = UNTRAINED_BATCHES,
+            .cache_memory = -1,
+            .random = run.random,
+            .identity = run.identity,
+            .details = run.details,
+            .example = give_example,
+            .epoch = sample,
+            .finish = draw,
+        };
+        ok = train_run(run.engine, &run.weights, &task, NULL, 0, out, &options->train, result, err);
+    }
+    release(&run);
+    return ok;
+}

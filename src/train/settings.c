@@ -1,0 +1,160 @@
+// settings.c: see settings.h.
+#include "train/settings.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void train_options_init(struct llm_train_options *options) {
+    *options = (struct llm_train_options){
+        .epochs = 1,
+        .lr = 5e-4,
+        .schedule = LLM_SCHEDULE_COSINE,
+        .min_lr = -1,
+        .warmup = 0.05,
+        .initial_lr = -1,
+        .batch_size = 8,
+        .grad_accum = 1,
+        .weight_decay = 0.1,
+        .decay = LLM_DECAY_ALL,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .epsilon = 1e-8,
+        .clip = 1,
+        .seed = 123,
+        .eval_freq = 100,
+        .eval_iter = 5,
+        .save_every = 1000,
+        .compute = LLM_COMPUTE_F32,
+    };
+}
+
+// ---- Limits ---------------------------------------------------------------------------------
+
+struct real_limit {
+    const char *name;
+    size_t offset;
+    double min, max;
+};
+
+struct whole_limit {
+    const char *name;
+    double value, min, max;
+};
+
+#define REAL(name, field, min, max)                                                                                    \
+    { name, offsetof(struct llm_train_options, field), min, max }
+
+static const struct real_limit real_limits[] = {
+    REAL("max-minutes", max_minutes, 0, 1e9), REAL("lr", lr, 0, 100),
+    REAL("min-lr", min_lr, -1, 100),          REAL("warmup", warmup, 0, 1e12),
+    REAL("initial-lr", initial_lr, -1, 100),  REAL("weight-decay", weight_decay, 0, 100),
+    REAL("beta1", beta1, 0, 0.999999),        REAL("beta2", beta2, 0, 0.999999),
+    REAL("epsilon", epsilon, 1e-30, 1),       REAL("clip", clip, 0, 1e9),
+    REAL("dropout", dropout, 0, 0.99),
+};
+
+static bool check_reals(const struct llm_train_options *options, struct llm_error *err) {
+    for (size_t i = 0; i < sizeof real_limits / sizeof real_limits[0]; i++) {
+        const struct real_limit *limit = &real_limits[i];
+        double value;
+        memcpy(&value, (const char *)options + limit->offset, sizeof value);
+        if (value >= limit->min && value <= limit->max) continue;
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s is %g, a number from %g to %g was expected", limit->name, value,
+                         limit->min, limit->max);
+    }
+    return true;
+}
+
+bool train_options_check(const struct llm_train_options *options, struct llm_error *err) {
+    const struct whole_limit wholes[] = {
+        {"epochs", options->epochs, 1, 1e9},
+        {"steps", (double)options->steps, 0, 1e15},
+        {"schedule", options->schedule, 0, LLM_SCHEDULE_COSINE},
+        {"batch-size", options->batch_size, 1, 65536},
+        {"grad-accum", options->grad_accum, 1, 65536},
+        {"decay", options->decay, 0, LLM_DECAY_MATRICES},
+        {"eval-freq", (double)options->eval_freq, 0, 1e15},
+        {"eval-iter", options->eval_iter, 0, 1e9},
+        {"patience", (double)options->patience, 0, 1e9},
+        {"save-every", (double)options->save_every, 0, 1e15},
+        {"compute", options->compute, 0, LLM_COMPUTE_BF16},
+        {"memory", (double)options->memory, 0, 9e18},
+    };
+    for (size_t i = 0; i < sizeof wholes / sizeof wholes[0]; i++) {
+        if (wholes[i].value >= wholes[i].min && wholes[i].value <= wholes[i].max) continue;
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s is %.0f, a whole number from %.0f to %.0f was expected",
+                         wholes[i].name, wholes[i].value, wholes[i].min, wholes[i].max);
+    }
+    if (!check_reals(options, err)) return false;
+    if (options->min_lr > options->lr) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
+                         options->lr);
+    }
+    return true;
+}
+
+// ---- JSON -----------------------------------------------------------------------------------
+
+json_t *train_settings_json(const struct llm_train_options *options) {
+    static const char *const schedules[] = {"constant", "cosine"};
+    static const char *const decays[] = {"all", "matrices"};
+    static const char *const computes[] = {"f32", "bf16"};
+    return json_pack("{s:i, s:I, s:f, s:s, s:f, s:f, s:f, s:i, s:i, s:f, s:s, s:f, s:f, s:f, s:f, s:b, s:f, s:I, s:I, "
+                     "s:i, s:I, s:s}",
+                     "epochs", options->epochs, "steps", (json_int_t)options->steps, "lr", options->lr, "schedule",
+                     schedules[options->schedule], "min_lr", options->min_lr, "warmup", options->warmup, "initial_lr",
+                     options->initial_lr, "batch_size", options->batch_size, "grad_accum", options->grad_accum,
+                     "weight_decay", options->weight_decay, "decay", decays[options->decay], "beta1", options->beta1,
+                     "beta2", options->beta2, "epsilon", options->epsilon, "clip", options->clip, "clip_after_warmup",
+                     options->clip_after_warmup, "dropout", options->dropout, "seed", (json_int_t)options->seed,
+                     "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "patience",
+                     (json_int_t)options->patience, "compute", computes[options->compute]);
+}
+
+// A value as a person writes it; "nothing" for what is not there.
+static void value_text(const json_t *value, char *text, size_t size) {
+    char *dumped = NULL;
+    if (json_is_string(value)) {
+        snprintf(text, size, "%.200s", json_string_value(value));
+    } else if (json_is_real(value)) {
+        snprintf(text, size, "%g", json_real_value(value));
+    } else if (value != NULL && (dumped = json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT)) != NULL) {
+        snprintf(text, size, "%.200s", dumped);
+    } else {
+        snprintf(text, size, "nothing");
+    }
+    free(dumped);
+}
+
+// What a checksum stands for; its digits would tell nobody anything.
+static const char *meaning_of(const char *name) {
+    if (strcmp(name, "data") == 0) return "other texts, another vocabulary or another split";
+    if (strcmp(name, "initial_weights_crc32c") == 0) return "other initial weights";
+    return NULL;
+}
+
+static bool compare_values(const char *name, const json_t *saved, const json_t *present, struct llm_error *err) {
+    if (json_is_object(saved) && json_is_object(present)) return train_identity_check(saved, present, err);
+    if (json_equal(saved, present)) return true;
+    const char *meaning = meaning_of(name);
+    if (meaning != NULL) return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s", meaning);
+    char was[256], is[256];
+    value_text(saved, was, sizeof was);
+    value_text(present, is, sizeof is);
+    return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s %s, now it is %s", name, was, is);
+}
+
+bool train_identity_check(const json_t *saved, const json_t *present, struct llm_error *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)present, key, value) {
+        if (!compare_values(key, json_object_get(saved, key), value, err)) return false;
+    }
+    json_object_foreach((json_t *)saved, key, value) {
+        if (json_object_get(present, key) == NULL && !compare_values(key, value, NULL, err)) return false;
+    }
+    return true;
+}

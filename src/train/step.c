@@ -1,0 +1,148 @@
+// step.c: one optimizer step and one evaluation; see loop.h.
+//
+// A step takes grad_accum batches. The loss is the mean over all rows with a target in all of them, so accumulating
+// changes nothing but rounding. An evaluation is the mean of its batches' means, as in the book.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "train/loop.h"
+
+bool train_pack(struct trainer *trainer, struct packed *packed, enum train_side side, const int64_t *examples, int n,
+                struct llm_error *err) {
+    const struct train_task *task = trainer->task;
+    packed_clear(packed);
+    for (int i = 0; i < n; i++) {
+        struct train_example example;
+        if (!task->example(task->user, side, examples[i], &example, err)) return false;
+        packed_add(packed, examples[i], &example);
+    }
+    return true;
+}
+
+// The cross-entropy of a language model.
+static bool language_loss(void *user, const struct train_call *call, struct llm_error *err) {
+    (void)user;
+    const struct batch *batch = &call->packed->batch;
+    if (call->gradients != NULL) {
+        return pass_language(call->pass, batch, call->entering, call->packed->targets, call->scales, call->losses,
+                             call->gradients, call->random, err);
+    }
+    const float *hidden = NULL;
+    if (!pass_forward(call->pass, batch, call->entering, NULL, &hidden, err)) return false;
+    const struct llm_engine *engine = call->engine;
+    const enum param head = engine->config.tied_head ? PARAM_WTE : PARAM_HEAD;
+    return engine->ops->head_loss(engine->ops, call->losses, hidden, weights_get(&engine->weights, head, 0),
+                                  call->packed->targets, batch->n_rows, err);
+}
+
+bool train_losses(struct trainer *trainer, const struct packed *packed, enum train_side side, double scale,
+                  struct param_block *gradients, struct random *random, double *sum, struct llm_error *err) {
+    const struct train_task *task = trainer->task;
+    struct train_call call = {
+        .engine = trainer->engine,
+        .pass = trainer->pass,
+        .packed = packed,
+        .scales = trainer->scales,
+        .losses = trainer->losses,
+        .gradients = gradients,
+        .random = random,
+    };
+    const int n_rows = packed->batch.n_rows;
+    for (int i = 0; i < n_rows; i++) trainer->scales[i] = (float)scale;
+    if (trainer->frozen.entering != NULL) {
+        call.entering = frozen_entering(&trainer->frozen, trainer->pass, packed, side, err);
+        if (call.entering == NULL) return false;
+    }
+    if (!(task->loss != NULL ? task->loss : language_loss)(task->user, &call, err)) return false;
+    struct ops *ops = trainer->engine->ops;
+    const float *losses = ops->get(ops, trainer->losses, (size_t)n_rows);
+    for (int i = 0; i < n_rows; i++) *sum += scale * (double)losses[i];
+    return true;
+}
+
+bool train_gradients(struct trainer *trainer, const int64_t *examples, struct random *random,
+                     struct step_report *report, struct llm_error *err) {
+    const struct llm_train_options *options = trainer->options;
+    *report = (struct step_report){0};
+    int64_t n_rows = 0;
+    for (int i = 0; i < options->grad_accum; i++) {
+        struct packed *packed = &trainer->batches[i];
+        const int64_t *from = examples + (size_t)i * (size_t)options->batch_size;
+        if (!train_pack(trainer, packed, TRAIN_LEARN, from, options->batch_size, err)) return false;
+        n_rows += packed->batch.n_rows;
+        report->tokens += packed->batch.n_tokens;
+    }
+    const double scale = n_rows > 0 ? 1 / (double)n_rows : 0;
+    struct random *dropping = options->dropout > 0 ? random : NULL;
+    for (int i = 0; i < options->grad_accum; i++) {
+        if (!train_losses(trainer, &trainer->batches[i], TRAIN_LEARN, scale, &trainer->optimizer.gradients, dropping,
+                          &report->loss, err)) {
+            return false;
+        }
+    }
+    report->norm = optimizer_norm(&trainer->optimizer);
+    return true;
+}
+
+static bool check_finite(const struct trainer *trainer, const struct step_report *report, struct llm_error *err) {
+    if (isfinite(report->loss) && isfinite(report->norm)) return true;
+    const bool loss = !isfinite(report->loss);
+    return error_set(err, LLM_ERROR_FORMAT,
+                     "step %" PRId64 ": the %s is %g, so the run stops; the last checkpoint, if one was written, is as "
+                     "it was. A lower learning rate or clipping may help",
+                     trainer->state.step, loss ? "loss" : "norm of the gradients", loss ? report->loss : report->norm);
+}
+
+bool train_step(struct trainer *trainer, struct step_report *report, struct llm_error *err) {
+    const struct llm_train_options *options = trainer->options;
+    struct train_state *state = &trainer->state;
+    const int64_t n = (int64_t)options->batch_size * options->grad_accum;
+    trainer->saved = false;
+    if (!train_gradients(trainer, trainer->order + state->done * n, &state->random, report, err) ||
+        !check_finite(trainer, report, err)) {
+        return false;
+    }
+    const bool clips = !options->clip_after_warmup || state->step >= trainer->schedule.warmup;
+    const float coefficient = clip_coefficient(clips ? options->clip : 0, report->norm);
+    report->lr = schedule_rate(&trainer->schedule, state->step);
+    optimizer_step(&trainer->optimizer, state->step + 1, report->lr, coefficient);
+    state->step++;
+    state->done++;
+    state->examples += n;
+    state->tokens += report->tokens;
+    return true;
+}
+
+// Batches of batch_size in the order of a pass over a loader, the last one as large as it is.
+bool train_pass_over(struct trainer *trainer, enum train_side side, int most, struct random *random, double *mean,
+                     struct llm_error *err) {
+    const struct llm_train_options *options = trainer->options;
+    const bool learn = side == TRAIN_LEARN;
+    const int64_t n = trainer->task->n_examples[side];
+    const int64_t size = options->batch_size;
+    *mean = (double)NAN;
+    if (n == 0) return true;
+    random_loader_order(random, trainer->eval_order, (size_t)n, learn);
+    int64_t n_batches = learn ? n / size : (n + size - 1) / size; // training drops what does not fill a batch
+    if (n_batches == 0) n_batches = 1;
+    if (most > 0 && most < n_batches) n_batches = most;
+    double sum = 0;
+    for (int64_t i = 0; i < n_batches; i++) {
+        struct packed *packed = &trainer->batches[0];
+        const int64_t left = n - i * size;
+        const int n_now = (int)(left < size ? left : size);
+        if (!train_pack(trainer, packed, side, trainer->eval_order + i * size, n_now, err)) return false;
+        const int n_rows = packed->batch.n_rows;
+        if (n_rows == 0) continue;
+        if (!train_losses(trainer, packed, side, 1 / (double)n_rows, NULL, NULL, &sum, err)) return false;
+    }
+    *mean = sum / (double)n_batches;
+    return true;
+}
+
+bool train_evaluate(struct trainer *trainer, int most, struct random *random, double *train_loss, double *val_loss,
+                    struct llm_error *err) {
+    return train_pass_over(trainer, TRAIN_LEARN, most, random, train_loss, err) &&
+           train_pass_over(trainer, TRAIN_VALIDATE, most, random, val_loss, err);
+}

@@ -1,0 +1,287 @@
+"""my-llm classify, on the built program: the book's numbers, what a run leaves, what it refuses.
+
+Own data is a made-up task that a tiny model learns in a second or two: which of three words is in a sentence.
+"""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from conftest import PROGRAM
+
+WORDS = {"weather": ["rain", "sun", "snow"], "food": ["soup", "bread", "rice"], "work": ["desk", "boss", "mail"]}
+
+
+@pytest.fixture
+def bundled(source):
+    return source / "models" / "bundled"
+
+
+def sentences(n, seed=1):
+    draw = random.Random(seed)
+    for i in range(n):
+        label = sorted(WORDS)[i % 3]
+        yield label, f"The {draw.choice(['old', 'new', 'big'])} {draw.choice(WORDS[label])}, number {draw.randint(1, 99)}"
+
+
+def write_csv(path, rows, head=("topic", "sentence")):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        if head:
+            writer.writerow(head)
+        writer.writerows(rows)
+    return path
+
+
+def options(bundled, data):
+    """A run of 15 steps an epoch on few tokens."""
+    return ["--data", data, "-m", bundled, "--batch-size", 4, "--epochs", 2, "--eval-freq", 5, "--lr", 1e-3]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_csv(tmp_path / "topics.csv", sentences(90))
+
+
+@pytest.fixture
+def small(bundled, data):
+    return options(bundled, data)
+
+
+@pytest.fixture(scope="module")
+def trained_once(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classify")
+    data = write_csv(folder / "topics.csv", sentences(90))
+    words = map(str, options(source / "models" / "bundled", data))
+    env = {**os.environ, "HOME": str(folder), "MY_LLM_HOME": str(folder)}
+    result = subprocess.run([PROGRAM, "classify", "train", *words, "--out", folder / "run"], env=env, capture_output=True)
+    assert result.returncode == 0, result
+    return folder / "run"
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """The same run for all tests, a copy for each."""
+    return shutil.copytree(trained_once, tmp_path / "trained")
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- The book -------------------------------------------------------------------------------
+
+
+def test_the_books_numbers(my_llm, source, bundled, tmp_path):
+    """The first epoch of chapter 6 in PyTorch, number by number, from the same weights and the seed alone."""
+    sms = source.parent / "shared" / "data" / "sms" / "SMSSpamCollection"
+    if not sms.exists():
+        pytest.skip("../shared has no SMS Spam Collection")
+    want = json.loads((source / "tests" / "fixtures" / "classify" / "recipe.json").read_text())
+    out = tmp_path / "run"
+    result = my_llm("classify", "train", "--data", sms, "--preset", "book", "-m", bundled, "--out", out, "--epochs", 1,
+                    timeout=600)
+    assert result.code == 0, result
+    run = json.loads((out / "run.json").read_text())
+    assert run["run"]["task"]["max_tokens"] == want["padded_length"]
+    assert list(run["initial_accuracy"].values()) == pytest.approx(want["initial_accuracy"], abs=1e-9)
+    before = "Train loss {:.3f}, Val loss {:.3f}".format(*want["initial_loss"])
+    assert f"Before training: {before}\n" in result.out
+    log = rows_of(out / "log.csv")
+    for i, row in enumerate(log[:3]):
+        assert int(row["step"]) == 50 * i
+        train, val = want["train_losses"][i], want["val_losses"][i]
+        assert float(row["train_loss"]) == pytest.approx(train, abs=2e-5)
+        assert float(row["val_loss"]) == pytest.approx(val, abs=2e-5)
+        assert f"Ep 1 (Step {50 * i:06d}): Train loss {train:.3f}, Val loss {val:.3f}\n" in result.out
+    accuracies = want["train_accuracies"][0], want["val_accuracies"][0]
+    assert "Training accuracy: {:.2f}% | Validation accuracy: {:.2f}%\n".format(*(100 * a for a in accuracies)) in result.out
+    assert list(run["epoch_accuracy"][0].values()) == pytest.approx(accuracies, abs=1e-9)
+
+
+# ---- Own data -------------------------------------------------------------------------------
+
+
+def test_what_a_run_leaves(trained, data):
+    parts = {name: rows_of(trained / f"{name}.csv") for name in ("train", "validation", "test")}
+    assert {name: len(part) for name, part in parts.items()} == {"train": 63, "validation": 9, "test": 18}
+    for part in parts.values():
+        assert list(part[0]) == ["Label", "Text"]
+        counts = [sum(row["Label"] == label for row in part) for label in WORDS]
+        assert len(set(counts)) == 1  # each part has its share of each label
+    texts = sorted(row["Text"] for part in parts.values() for row in part)
+    assert texts == sorted(row["sentence"] for row in rows_of(data))
+
+    run = json.loads((trained / "run.json").read_text())
+    assert run["finished"] is True and run["run"]["task"]["labels"] == ["food", "weather", "work"]
+    for name in ("initial_accuracy", "final_accuracy"):
+        assert set(run[name]) == {"train", "validation", "test"}
+        assert all(0 <= value <= 1 for value in run[name].values())
+    assert len(run["epoch_accuracy"]) == 2
+    assert run["final_accuracy"]["test"] > 0.9 > run["initial_accuracy"]["test"]
+
+    config = json.loads((trained / "model" / "config.json").read_text())
+    assert config["architectures"] == ["GPT2ForSequenceClassification"] and config["pad_token_id"] == 4095
+    assert config["id2label"] == {"0": "food", "1": "weather", "2": "work"} and "padded_length" not in config
+    head = (trained / "model" / "model.safetensors").read_bytes()[:20000]
+    assert b'"score.weight"' in head and b"score.bias" not in head
+    for name in ("loss_plot.gp", "accuracy_plot.gp", "confusion_matrix.gp"):
+        assert (trained / "plots" / name).exists()
+    report = (trained / "report.md").read_text()
+    assert "| food |" in report and "## Confusion" in report
+    assert (trained / "review_classifier.pth").stat().st_size > 1 << 20
+    assert not (trained / "checkpoint").exists()
+
+
+def test_predict(my_llm, trained):
+    one = my_llm("classify", "predict", trained, "The old soup, number 7")
+    assert one.code == 0 and one.out.split("\t")[0] == "food", one
+    assert 0.34 < float(one.out.split("\t")[1]) <= 1
+    texts = [text for _, text in sentences(700, seed=2)]
+    want = [label for label, _ in sentences(700, seed=2)]
+    many = my_llm("classify", "predict", trained, "-", "--csv", input="\n".join(texts))
+    rows = list(csv.DictReader(io.StringIO(many.out)))
+    assert list(rows[0]) == ["label", "food", "weather", "work"] and len(rows) == 700
+    assert sum(row["label"] == label for row, label in zip(rows, want)) > 630
+    for row in rows:
+        assert sum(float(row[label]) for label in WORDS) == pytest.approx(1, abs=1e-5)
+    lines = my_llm("classify", "predict", trained, "--json", input=texts[0] + "\r\n\n")
+    first, empty = map(json.loads, lines.out.splitlines())
+    assert first["label"] == rows[0]["label"] and set(first["probabilities"]) == set(WORDS)
+    assert first["probabilities"][first["label"]] == pytest.approx(float(rows[0][first["label"]]), abs=1e-5)
+    assert empty["label"] in WORDS
+
+
+def test_predict_takes_any_bytes(my_llm, trained):
+    text = b"a\0b\n\xff\xfe\n" + b"soup " * 300000 + b"\nend"
+    result = my_llm("classify", "predict", trained, "-", input=text)
+    assert result.code == 0 and len(result.out.splitlines()) == 4, result
+
+
+def test_eval(my_llm, trained, tmp_path):
+    result = my_llm("classify", "eval", trained, trained / "test.csv", "--json")
+    assert result.code == 0, result
+    measured = json.loads(result.out)
+    run = json.loads((trained / "run.json").read_text())
+    assert measured["accuracy"] == pytest.approx(run["final_accuracy"]["test"]) and measured["n_texts"] == 18
+    assert [label["n_true"] for label in measured["labels"]] == [6, 6, 6]
+    text = my_llm("classify", "eval", trained, trained / "test.csv")
+    assert text.code == 0 and "of 18" in text.out and "| food |" in text.out
+    other = write_csv(tmp_path / "other.csv", [("food", "soup"), ("sport", "a ball")])
+    wrong = my_llm("classify", "eval", trained, other)
+    assert wrong.code == 1 and "sport" in wrong.err and wrong.out == ""
+
+
+def test_a_finished_run_is_not_done_again(my_llm, small, trained):
+    before = (trained / "model" / "model.safetensors").stat().st_mtime_ns
+    again = my_llm("classify", "train", *small, "--out", trained)
+    assert again.code == 0 and "holds the finished classifier" in again.err and "Test accuracy" in again.out
+    assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
+    other = my_llm("classify", "train", *small, "--out", trained, "--lr", 1e-4)
+    assert other.code == 1 and "lr 0.001, now it is 0.0001" in other.err
+    assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
+    anew = my_llm("classify", "train", *small, "--out", trained, "--retrain", "--epochs", 1)
+    assert anew.code == 0 and json.loads((trained / "run.json").read_text())["run"]["settings"]["epochs"] == 1
+
+
+def weights(run):
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("more", [["--cache-memory", 0], ["--cache-memory", "100kB"], ["--recompute"]])
+def test_what_changes_no_bit(my_llm, small, trained, tmp_path, more):
+    result = my_llm("classify", "train", *small, *more, "--out", tmp_path / "other")
+    assert result.code == 0, result
+    assert weights(tmp_path / "other") == weights(trained)
+
+
+@pytest.mark.parametrize("more", [
+    ["--pooling", "last-position"], ["--train-layers", "all"], ["--train-layers", "head"], ["--train-layers", "2"],
+    ["--class-weights"], ["--balance"], ["--patience", "1", "--lr", "0"]])
+def test_variants(my_llm, small, trained, tmp_path, more):
+    out = tmp_path / "variant"
+    result = my_llm("classify", "train", *small, *more, "--out", out)
+    assert result.code == 0, result
+    run = json.loads((out / "run.json").read_text())
+    if "--patience" in more:
+        assert run["results"]["steps"] == 6  # steps 0 and 5 are evaluated, and the second is no better
+    if "last-position" in more:
+        assert json.loads((out / "model" / "config.json").read_text())["padded_length"] == run["run"]["task"]["max_tokens"]
+        result = my_llm("classify", "eval", out, out / "test.csv", "--json")
+        assert json.loads(result.out)["accuracy"] == pytest.approx(run["final_accuracy"]["test"])
+    # The labels are as many already: weights of theirs change nothing.
+    assert (weights(out) == weights(trained)) == (more == ["--class-weights"])
+
+
+def test_killed_and_resumed(small, my_llm, tmp_path, env):
+    """Ctrl-C in the middle, then --resume: the same classifier to the bit, and the same measures."""
+    out, whole = tmp_path / "stopped", tmp_path / "whole"
+    small = [*small, "--epochs", 12]  # not over before Ctrl-C arrives
+    assert my_llm("classify", "train", *small, "--out", whole).code == 0
+    command = [PROGRAM, "classify", "train", *map(str, small), "--out", str(out), "--save-every", "3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
+    for line in process.stdout:
+        if line.startswith("Ep 1 (Step 000010)"):
+            process.send_signal(signal.SIGINT)
+            break
+    process.stdout.read()
+    process.stderr.read()
+    assert process.wait() == 130
+    assert my_llm("classify", "train", *small, "--out", out).code == 1
+    resumed = my_llm("classify", "train", *small, "--out", out, "--resume")
+    assert resumed.code == 0, resumed
+    assert weights(out) == weights(whole)
+    runs = [json.loads((folder / "run.json").read_text()) for folder in (out, whole)]
+    for name in ("initial_accuracy", "epoch_accuracy", "final_accuracy"):
+        assert runs[0][name] == runs[1][name]
+
+
+# ---- What is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content, sentence", [
+    (b"Label,Text\na,one\na,two\n", "two labels at least were expected"),
+    (b"Label,Text\na,one\nb,two\na,three\nb,four\n", "examples to learn from"),
+    (b"", "bad.csv"),
+])
+def test_bad_data(my_llm, bundled, tmp_path, content, sentence):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    result = my_llm("classify", "train", "--data", path, "-m", bundled, "--out", tmp_path / "run")
+    assert result.code == 1 and sentence in result.err, result
+    assert len([line for line in result.err.splitlines() if sentence in line]) == 1
+
+
+def test_bad_places(my_llm, small, bundled, tmp_path):
+    (tmp_path / "file").write_text("")
+    for more, sentence in [
+        (["--data", tmp_path / "none.csv"], "none.csv"),
+        (["--data", tmp_path], str(tmp_path)),
+        (["--text-column", "nothing"], "nothing"),
+        (["--out", tmp_path / "file" / "run"], "file"),
+        (["--train-layers", "7"], "the model has 6 blocks"),
+        (["--max-length", "999"], "context of 256"),
+    ]:
+        result = my_llm("classify", "train", *small, "--out", tmp_path / "run", *more)
+        assert result.code == 1 and sentence in result.err, (more, result)
+    for more in (["--train-layers", "none"], ["--balance", "--no-balance"], ["--resume", "--retrain"]):
+        assert my_llm("classify", "train", *small, "--out", tmp_path / "run", *more).code == 2
+    result = my_llm("classify", "predict", bundled, "text")
+    assert result.code == 1 and "a classifier was expected" in result.err
+
+
+def test_labels_and_head_disagree(my_llm, trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "wrong")
+    config = json.loads((tmp_path / "wrong" / "config.json").read_text())
+    config["id2label"] = {"0": "food", "1": "weather"}
+    (tmp_path / "wrong" / "config.json").write_text(json.dumps(config))
+    result = my_llm("classify", "predict", tmp_path / "wrong", "text")
+    assert result.code == 1 and "labels" in result.err and result.out == ""
