@@ -151,7 +151,7 @@ static void convert_torch_check(void *user, bool succeeded) {
     assert_int_equal(tensor->dtype, succeeded ? DTYPE_F16 : DTYPE_F32);
     container_free(container);
     if (succeeded)
-        assert_true(llm_convert(MODELS "head64", place->out, &(struct llm_convert_options){-1, 0, true, 0, {0}}, &err));
+        assert_true(llm_convert(MODELS "head64", place->out, &(struct llm_convert_options){-1, 0, true, 0, 0, {0}}, &err));
 }
 
 static void converting_to_a_file_leaves_old_or_new(void **state) {
