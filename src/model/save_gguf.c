@@ -193,7 +193,7 @@ static bool check_gguf(const struct config *config, struct llm_error *err) {
     const char *what = NULL;
     if (config->activation != ACTIVATION_GELU_TANH) what = "an activation other than gelu_new";
     if (!config->scale_attn_weights || config->scale_attn_by_layer) what = "another scale of attention's scores";
-    if (config->n_labels > 0) what = "labels, as a classifier,";
+    if (config->n_labels > 0) what = "labels (it is a classifier)";
     return what == NULL ||
            error_set(err, LLM_ERROR_UNSUPPORTED,
                      "the model has %s, which llama.cpp's gpt2 has not, as which a GGUF file is written", what);
