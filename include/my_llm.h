@@ -87,6 +87,14 @@ struct llm_callbacks {
 struct llm_engine;
 struct llm_tokenizer;
 
+// What weights are converted to where fewer bytes are wanted. What must be exact stays: positions, biases and norms.
+enum llm_quantize {
+    LLM_QUANTIZE_NONE,
+    LLM_QUANTIZE_Q8,  // 8 bits and a scale for 32 of them: Q8_0, as GGUF has it
+    LLM_QUANTIZE_Q4,  // 4 bits and a scale for 32 of them: Q4_0; token embedding and output head in Q8_0
+    LLM_QUANTIZE_BF16 // half of F32's bytes
+};
+
 struct llm_engine_options {
     int n_threads;   // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
     const char *isa; // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
@@ -706,14 +714,6 @@ enum llm_dtype {
     LLM_F32,
     LLM_F16,
     LLM_BF16
-};
-
-// Fewer bits a weight: BF16, or blocks of 32 as GGUF has them, of 8 bits each (Q8_0) or 4 (Q4_0) and one scale.
-enum llm_quantize {
-    LLM_QUANTIZE_NONE,
-    LLM_QUANTIZE_BF16,
-    LLM_QUANTIZE_Q8,
-    LLM_QUANTIZE_Q4
 };
 
 struct llm_convert_options {

@@ -13,8 +13,8 @@ struct convert_args {
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 _Static_assert(LLM_F32 == 0 && LLM_F16 == 1 && LLM_BF16 == 2, "dtypes[] is in the order of enum llm_dtype");
 
-static const char *const formats[] = {"bf16", "q8", "q4", NULL};
-_Static_assert(LLM_QUANTIZE_BF16 == 1 && LLM_QUANTIZE_Q8 == 2 && LLM_QUANTIZE_Q4 == 3, "formats[] is in its order");
+static const char *const formats[] = {"q8", "q4", "bf16", NULL};
+_Static_assert(LLM_QUANTIZE_Q8 == 1 && LLM_QUANTIZE_Q4 == 2 && LLM_QUANTIZE_BF16 == 3, "formats[] is in its order");
 
 static const struct option options[] = {
     {"dtype", 0, OPTION_CHOICE, offsetof(struct convert_args, dtype), "DTYPE",

@@ -30,13 +30,13 @@ static enum kind kind_of(const char *destination) {
 
 static bool check_quantize(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
     const int quantize = options->quantize;
-    if (quantize < LLM_QUANTIZE_NONE || quantize > LLM_QUANTIZE_Q4) {
+    if (quantize < LLM_QUANTIZE_NONE || quantize > LLM_QUANTIZE_BF16) {
         return error_set(err, LLM_ERROR_ARGUMENT, "quantize is %d; one of enum llm_quantize was expected", quantize);
     }
     if (quantize != LLM_QUANTIZE_NONE && options->dtype != -1) {
         return error_set(err, LLM_ERROR_ARGUMENT, "a number format and fewer bits cannot both be asked for");
     }
-    return quantize <= LLM_QUANTIZE_BF16 || kind_of(destination) == KIND_GGUF ||
+    return quantize == LLM_QUANTIZE_NONE || quantize == LLM_QUANTIZE_BF16 || kind_of(destination) == KIND_GGUF ||
            error_set(err, LLM_ERROR_ARGUMENT,
                      "%s: weights in blocks of 8 or 4 bits are written to GGUF files; a name that ends in .gguf was "
                      "expected",
@@ -131,7 +131,7 @@ static bool convert_to_file(const struct llm_engine *engine, const char *path,
 // The number format by its name, for the sentence.
 static const char *format_name(const struct llm_convert_options *options) {
     static const char *const blocks[] = {[LLM_QUANTIZE_Q8] = "Q8_0", [LLM_QUANTIZE_Q4] = "Q4_0"};
-    if (options->quantize > LLM_QUANTIZE_BF16) return blocks[options->quantize];
+    if (options->quantize != LLM_QUANTIZE_NONE) return blocks[options->quantize];
     return options->dtype == LLM_F16 ? "F16" : "BF16";
 }
 
