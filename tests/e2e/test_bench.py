@@ -125,10 +125,15 @@ def test_training(my_llm, source):
     assert result.code == 0, result
     rows = re.findall(r"^\| train (\d+), \d+\.\d{3} s a step \| (\d+) \|.*\| – \| – \|", result.out, re.MULTILINE)
     assert rows == [("64", "4")]  # as far as the context goes
+    result = my_llm("bench", "--train", "-r", "1", "--batch-size", "3", "--tokens", "20", "--json", model)
+    [row] = json.loads(result.out)["results"]
+    assert (row["n_tokens"], row["batch"]) == (20, 3)
 
 
 @pytest.mark.parametrize("args, sentence", [
     (["--compute", "bf16", "bundled"], "--compute is for --train"),
+    (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
+    (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["--csv", "--json"], "--csv and --json exclude each other"),
