@@ -3,6 +3,7 @@
 
     python3 bench/peers/run.py train                     # optimizer steps, against PyTorch
     python3 bench/peers/run.py train --llm-c FOLDER      # ... and against a checkout of llm.c in which train_gpt2 is built
+    python3 bench/peers/run.py encode FILE               # a text to ids with GPT-2's vocabulary, on one thread
 
 The peers are installed from PyPI (requirements.txt) into an environment of their own, in ~/.cache/my-llm/peers or
 --env; --python names one that has them. Each measurement is a process of its own. They take turns, round after round;
@@ -161,12 +162,38 @@ def train(options):
               f"{statistics.median(theirs) / statistics.median(ours):.1f} ×")
 
 
+# ---- Encoding -------------------------------------------------------------------------------
+
+
+def encode(options):
+    if not options.file:
+        sys.exit("run.py encode needs a FILE of text")
+    size = os.path.getsize(options.file)
+    rows = {}  # who: [(MB/s the first time, MB/s when the words are known)]
+    for _ in range(options.rounds):
+        output, _ = run([options.my_llm, "bench", "--tokenizer", options.file, "-r", 1, "-t", options.threads, "--json"])
+        for row in json.loads(output)["results"]:
+            who = "my-llm" if row["n_threads"] == 1 else f"my-llm, {row['n_threads']} threads"
+            rows.setdefault(who, []).append((row["first_mb_per_second"]["mean"], row["known_mb_per_second"]["mean"]))
+        for who in ("gigatoken", "tiktoken"):
+            result = json.loads(run([options.python, HERE / "encode_peers.py", who, options.file])[0])
+            rows.setdefault(who, []).append((result["first"], result["known"]))
+    medians = {who: [statistics.median(column) for column in zip(*values)] for who, values in rows.items()}
+    print(f"{size / 1e6:.1f} MB, GPT-2's vocabulary\n")
+    print("| | MB/s, first time | my-llm's ratio | MB/s, words known | my-llm's ratio |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for who, (first, known) in medians.items():
+        ours = medians["my-llm"]
+        print(f"| {who} | {first:.1f} | {ours[0] / first:.2f} × | {known:.1f} | {ours[1] / known:.2f} × |")
+
+
 # ---- The whole ------------------------------------------------------------------------------
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train"])
+    parser.add_argument("what", choices=["train", "encode"])
+    parser.add_argument("file", nargs="?", help="the text to encode")
     parser.add_argument("--my-llm", default=HERE.parents[1] / "build" / "my-llm", help="the program (build/my-llm)")
     parser.add_argument("--env", default=pathlib.Path.home() / ".cache" / "my-llm" / "peers", help="where peers are installed")
     parser.add_argument("--python", help="an interpreter that has them already")
@@ -180,7 +207,7 @@ def main():
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):
-        {"train": train}[options.what](options)
+        {"train": train, "encode": encode}[options.what](options)
 
 
 if __name__ == "__main__":
