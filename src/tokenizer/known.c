@@ -33,11 +33,13 @@ static const struct known pipelines[] = {
     {0, NULL},
 };
 
-// the two lists of a GGUF file
+// the two lists of a GGUF file, as llama.cpp's converter and we write them
 static const struct known token_lists[] = {
+    {758791, "1b0b4d1f2288958613732175557fa89f8db2b619574bc7500c5b8cb8269c16ee"},
     {0, NULL},
 };
 static const struct known lists_of_merges[] = {
+    {806304, "dca569b10de5f0a468dfe0d780bc5db55facb46b3bfbd8c29c9a18d3df1cac41"},
     {0, NULL},
 };
 
