@@ -12,7 +12,8 @@ SRC is a model directory in Hugging Face layout (default: the bundled one), or `
     products llama.cpp makes with activations rounded to 8 bits, the same numbers as F32 must give it;
   - llama.cpp's own quantizer on our F32 file, Q8_0 and Q4_0 (--pure): we open them, and they hold the same blocks as
     ours, byte for byte (but for the head, which Q4_0 has in 8 bits here);
-  - with --llama: convert_hf_to_gguf.py on SRC, F32, F16 and BF16: the same tensors as ours, and the same text.
+  - with --llama: convert_hf_to_gguf.py on SRC, which must have GPT-2's vocabulary, F32, F16 and BF16: the same tensors as
+    ours, and the same text.
 """
 import argparse
 import os
@@ -133,7 +134,10 @@ def main():
                 print(f"our and llama.cpp's {name}: {len(ours_q4) - 1} tensors, {len(wrong)} differ", *wrong[:4])
                 ok &= not wrong
         if args.llama:
-            directory = source  # with GPT-2's vocabulary: the converter knows those it has seen
+            # Through our directory, whose config.json says n_ctx, which the converter wants. It knows the vocabularies
+            # that it has seen: GPT-2's.
+            directory = os.path.join(folder, "directory")
+            subprocess.run([args.program, "convert", source, directory], check=True, stderr=subprocess.DEVNULL)
             for name in ("F32", "F16", "BF16"):
                 path = os.path.join(folder, f"converted-{name}.gguf")
                 subprocess.run([sys.executable, os.path.join(args.llama, "convert_hf_to_gguf.py"), directory, "--outfile",

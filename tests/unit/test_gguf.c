@@ -8,7 +8,7 @@
 // ---- Making files ---------------------------------------------------------------------------
 
 static void put(struct strbuf *out, uint64_t number, int n_bytes) {
-    for (int b = 0; b < n_bytes; b++) strbuf_append(out, &(char){(char)(number >> (8 * b))}, 1);
+    for (int b = 0; b < n_bytes; b++) strbuf_append(out, &(char){(char)(b < 8 ? number >> (8 * b) : 0)}, 1);
 }
 
 static void put_text(struct strbuf *out, const char *text) {
