@@ -53,7 +53,7 @@ static int convert_run(void *memory, int n_operands, char **operands) {
 const struct command command_convert = {
     .name = "convert",
     .summary = "write a model as a Hugging Face directory, a GGUF or a PyTorch file",
-    .usage = "[--dtype DTYPE | --quantize FORMAT] [--shard-size SIZE] [--n-head N] [--force] SRC DST",
+    .usage = "[--dtype DTYPE | --quantize FORMAT] [options] SRC DST",
     .description =
         "Writes model SRC (a name, a directory, or one .safetensors, .pth or .gguf file) as directory DST in Hugging "
         "Face "
