@@ -101,51 +101,36 @@ static float largest_of(const float *from) {
     return largest;
 }
 
-// As ggml does: the largest magnitude becomes 127.
+// To the nearest whole number, halves away from zero, within [low, high]; a NaN becomes `low`.
+static int clamped(float number, int low, int high) {
+    if (!(number > (float)low)) return low;
+    return number < (float)high ? (int)roundf(number) : high;
+}
+
+// Both as ggml has them (quantize_row_q8_0_ref, quantize_row_q4_0_ref in ggml-quants.c), to the bit: the same weights
+// give the same file. Here the largest magnitude becomes 127 ...
 static void f32_to_q8_0(uint8_t *block, const float *from) {
     const float scale = fabsf(largest_of(from)) / 127;
     const float inverse = scale > 0 ? 1 / scale : 0;
     write_scale(block, scale);
-    for (int i = 0; i < Q_BLOCK; i++) block[2 + i] = (uint8_t)(int8_t)roundf(from[i] * inverse);
+    for (int i = 0; i < Q_BLOCK; i++) block[2 + i] = (uint8_t)(int8_t)clamped(from[i] * inverse, -127, 127);
 }
 
-static int nearest_q4(float number, float inverse) {
-    const int q = (int)lrintf(number * inverse);
-    return q < -8 ? -8 : q > 7 ? 7 : q;
+// ggml adds 8.5 and cuts off the rest.
+static unsigned nibble(float number) {
+    const float shifted = number + 8.5F;
+    if (!(shifted > 0)) return 0;
+    return shifted < 16 ? (unsigned)shifted : 15;
 }
 
-// Sum of squares of what a scale, as it will be stored, gets wrong.
-static float q4_error(const float *from, float scale) {
-    const float inverse = scale != 0 ? 1 / scale : 0;
-    float sum = 0;
-    for (int i = 0; i < Q_BLOCK; i++) {
-        const float wrong = from[i] - scale * (float)nearest_q4(from[i], inverse);
-        sum += wrong * wrong;
-    }
-    return sum;
-}
-
-// ggml lets the number of largest magnitude become -8. The same format holds the numbers better with a scale that is
-// looked for: of those that make the largest -6 to -9.5 or 6 to 9.5, the one with the smallest error.
+// ... and here, with its sign, -8.
 static void f32_to_q4_0(uint8_t *block, const float *from) {
-    const float largest = largest_of(from);
-    float best_scale = 0;
-    float best = INFINITY;
-    for (int step = -19; step <= 19; step++) {
-        if (step > -12 && step < 12) continue;
-        const float scale = f16_to_f32(f32_to_f16(largest / ((float)step / 2)));
-        const float error = q4_error(from, scale);
-        if (error < best) {
-            best = error;
-            best_scale = scale;
-        }
-    }
-    write_scale(block, best_scale);
-    const float inverse = best_scale != 0 ? 1 / best_scale : 0;
+    const float scale = largest_of(from) / -8;
+    const float inverse = scale != 0 ? 1 / scale : 0;
+    write_scale(block, scale);
     for (int i = 0; i < Q_BLOCK / 2; i++) {
-        const int low = nearest_q4(from[i], inverse) + 8;
-        const int high = nearest_q4(from[i + Q_BLOCK / 2], inverse) + 8;
-        block[2 + i] = (uint8_t)(low | high << 4);
+        const float low = from[i] * inverse, high = from[i + Q_BLOCK / 2] * inverse;
+        block[2 + i] = (uint8_t)(nibble(low) | nibble(high) << 4);
     }
 }
 

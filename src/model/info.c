@@ -32,6 +32,16 @@ static int64_t nonfinite_u32(const uint8_t *bytes, size_t n, uint32_t exponent) 
     return count;
 }
 
+// A block whose scale is no number has none.
+static int64_t nonfinite_blocks(const uint8_t *bytes, enum dtype dtype, size_t n) {
+    const struct dtype_info *info = dtype_info(dtype);
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i += info->block, bytes += info->block_bytes) {
+        if (nonfinite_u16(bytes, 1, 0x7c00) > 0) count += (int64_t)info->block;
+    }
+    return count;
+}
+
 int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
     switch (dtype) {
     case DTYPE_F32:
@@ -40,6 +50,9 @@ int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
         return nonfinite_u16(data, n, 0x7c00);
     case DTYPE_BF16:
         return nonfinite_u16(data, n, 0x7f80);
+    case DTYPE_Q8_0:
+    case DTYPE_Q4_0:
+        return nonfinite_blocks(data, dtype, n);
     default:
         return 0;
     }

@@ -16,7 +16,7 @@ enum dtype saving_dtype(const struct saving *saving, const struct param_view *vi
     case LLM_BF16:
         return DTYPE_BF16;
     default:
-        return view->dtype;
+        return param_view_dtype(view);
     }
 }
 
@@ -54,11 +54,11 @@ static bool report(struct saving *saving, size_t bytes, struct llm_error *err) {
 // One block of n numbers in the dtype of the view.
 static bool write_block(struct saving *saving, const struct param_view *view, const void *numbers, size_t n,
                         saving_write_fn *write, void *writer, struct llm_error *err) {
-    const enum dtype dtype = saving_dtype(saving, view);
-    const int64_t nonfinite = count_nonfinite(numbers, view->dtype, n);
+    const enum dtype dtype = saving_dtype(saving, view), given = param_view_dtype(view);
+    const int64_t nonfinite = count_nonfinite(numbers, given, n);
     saving->counts->nonfinite += nonfinite;
-    if (dtype != view->dtype) {
-        dtype_to_f32(saving->wide, numbers, view->dtype, n);
+    if (dtype != given) {
+        dtype_to_f32(saving->wide, numbers, given, n);
         dtype_from_f32(saving->narrow, dtype, saving->wide, n);
         saving->counts->overflowed += count_nonfinite(saving->narrow, dtype, n) - nonfinite;
         numbers = saving->narrow;

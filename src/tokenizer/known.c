@@ -33,6 +33,14 @@ static const struct known pipelines[] = {
     {0, NULL},
 };
 
+// the two lists of a GGUF file
+static const struct known token_lists[] = {
+    {0, NULL},
+};
+static const struct known lists_of_merges[] = {
+    {0, NULL},
+};
+
 static bool is_known(const struct read_file *file, const struct known *known) {
     while (known->sha256 != NULL && known->size != file->size) known++;
     if (known->sha256 == NULL) return false; // other sizes are not even summed
@@ -52,4 +60,8 @@ bool known_gpt2_pair(const struct read_file *vocab, const struct read_file *merg
 
 bool known_gpt2_json(const struct read_file *json) {
     return is_known(json, pipelines);
+}
+
+bool known_gpt2_lists(const struct read_file *tokens, const struct read_file *merges) {
+    return is_known(tokens, token_lists) && is_known(merges, lists_of_merges);
 }

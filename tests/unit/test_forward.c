@@ -5,9 +5,9 @@
 #include "model/forward.h"
 
 static const char *const f32_models[] = {
-    "prefix",  "plain",      "shards", "stored", "headonly",  "padded",  "openai",
-    "untied",  "untiedflag", "inner",  "relu",   "gelu",      "epsilon", "noscale",
-    "bylayer", "head64",     "distil", "text",   "noqkvbias", "book",    "booknobias",
+    "prefix",     "plain", "shards",    "stored", "headonly",   "padded",    "openai",  "untied",
+    "untiedflag", "inner", "relu",      "gelu",   "epsilon",    "noscale",   "bylayer", "head64",
+    "distil",     "text",  "noqkvbias", "book",   "booknobias", "text.gguf",
 };
 enum {
     N_F32_MODELS = sizeof f32_models / sizeof f32_models[0]
@@ -58,6 +58,18 @@ static void half_models_give_the_logits_of_their_rounded_weights(void **state) {
     for (int l = 0; l < n_levels; l++) {
         check_model("f16", levels[l]);
         check_model("bf16", levels[l]);
+        check_model("f16.gguf", levels[l]);
+        check_model("bf16.gguf", levels[l]);
+    }
+}
+
+static void models_in_blocks_give_the_logits_of_their_rounded_weights(void **state) {
+    (void)state;
+    const char *levels[OPS_LEVELS];
+    const int n_levels = available_levels(levels);
+    for (int l = 0; l < n_levels; l++) {
+        check_model("q8_0.gguf", levels[l]);
+        check_model("q4_0.gguf", levels[l]);
     }
 }
 
@@ -317,6 +329,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f32_models_give_the_logits_and_greedy_ids_of_transformers),
         cmocka_unit_test(half_models_give_the_logits_of_their_rounded_weights),
+        cmocka_unit_test(models_in_blocks_give_the_logits_of_their_rounded_weights),
         cmocka_unit_test(half_models_stay_within_their_rounding),
         cmocka_unit_test(the_cache_gives_the_logits_of_recomputing_at_every_position),
         cmocka_unit_test(a_prompt_may_be_cut_into_pieces_of_any_size),
