@@ -87,10 +87,20 @@ struct llm_callbacks {
 struct llm_engine;
 struct llm_tokenizer;
 
+// What weights are converted to when a model is opened. Decoding reads all of them for each token, so what takes fewer
+// bytes runs faster; what is stored in as few stays as it is, and so do positions, biases and norms.
+enum llm_quantize {
+    LLM_QUANTIZE_NONE,
+    LLM_QUANTIZE_Q8,  // 8 bits and a scale for 32 of them: Q8_0, as GGUF has it
+    LLM_QUANTIZE_Q4,  // 4 bits and a scale for 32 of them: Q4_0; token embedding and output head in Q8_0
+    LLM_QUANTIZE_BF16 // half of F32's bytes
+};
+
 struct llm_engine_options {
-    int n_threads;   // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
-    const char *isa; // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
-    bool offline;    // true: never download a known model that is not there
+    int n_threads;              // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    const char *isa;            // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
+    bool offline;               // true: never download a known model that is not there
+    enum llm_quantize quantize; // n_embd and n_inner must be multiples of 32 for Q8 and Q4
     struct llm_callbacks callbacks;
 };
 
@@ -133,9 +143,10 @@ struct llm_model_file {
 
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
-    const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
-    const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
+    const char *path;         // the directory or file it was read from
+    const char *format;       // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
+    const char *memory_dtype; // the dtype that most weights have in memory, where quantize may have put another one
+    const char *dtype;        // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
     double layer_norm_epsilon;

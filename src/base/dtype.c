@@ -134,6 +134,70 @@ static void f32_to_q4_0(uint8_t *block, const float *from) {
     }
 }
 
+// ---- Q4_0 with a scale that is looked for --------------------------------------------------
+
+enum {
+    LANES = 8 // partial sums, so that a compiler can keep them in vectors
+};
+
+// q[i] = number i in whole scales, -8 .. 7. magic: adding it to a float rounds to a whole number.
+static void q4_round(float *q, const float *from, float inverse) {
+    const float magic = 0x1.8p23F;
+    for (int i = 0; i < Q_BLOCK; i++) {
+        const float scaled = from[i] * inverse;
+        const float low = scaled > -8 ? scaled : -8;
+        const float high = low < 7 ? low : 7;
+        q[i] = high + magic - magic;
+    }
+}
+
+// *product = sum of q * from, *square = sum of q * q
+static void q4_sums(const float *q, const float *from, float *product, float *square) {
+    float products[LANES] = {0}, squares[LANES] = {0};
+    for (int i = 0; i < Q_BLOCK; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            products[j] += q[i + j] * from[i + j];
+            squares[j] += q[i + j] * q[i + j];
+        }
+    }
+    *product = *square = 0;
+    for (int j = 0; j < LANES; j++) {
+        *product += products[j];
+        *square += squares[j];
+    }
+}
+
+// With numbers q given, the error sum (x - d q)^2 is smallest for d = sum x q / sum q q, and is then sum x x less
+// (sum x q)^2 / sum q q. So of scales that make the largest magnitude -6 to -9.5 or 6 to 9.5, what they round to is
+// taken that has most of this; d is its own best, and numbers are rounded with that once more.
+static void q4_0_search(uint8_t *block, const float *from) {
+    const float largest = largest_of(from);
+    float best = 0, best_scale = 0;
+    float q[Q_BLOCK];
+    for (int step = 24; step <= 38 && fabsf(largest) > 0; step++) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            float product, square;
+            q4_round(q, from, (float)(sign * step) * 0.25F / largest);
+            q4_sums(q, from, &product, &square);
+            if (square > 0 && product * product > best * square) {
+                best = product * product / square;
+                best_scale = product / square;
+            }
+        }
+    }
+    write_scale(block, best_scale);
+    const float stored = read_scale(block);
+    q4_round(q, from, stored != 0 ? 1 / stored : 0);
+    for (int i = 0; i < Q_BLOCK / 2; i++) {
+        block[2 + i] = (uint8_t)((unsigned)(q[i] + 8) | (unsigned)(q[i + Q_BLOCK / 2] + 8) << 4);
+    }
+}
+
+void q4_0_from_f32(void *to, const float *from, size_t n) {
+    uint8_t *block = to;
+    for (size_t i = 0; i < n; i += Q_BLOCK, block += infos[DTYPE_Q4_0].block_bytes) q4_0_search(block, from + i);
+}
+
 // ---- Arrays ---------------------------------------------------------------------------------
 
 void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n) {
