@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "fault.h"
 #include "model/engine.h"
+#include "model/quantize.h"
 
 #define MODELS MY_LLM_SOURCE_DIR "/tests/fixtures/models/"
 
@@ -69,6 +70,26 @@ static bool synthesize_body(void *user, struct llm_error *err) {
 static void synthesizing_says_what_failed(void **state) {
     (void)state;
     assert_true(fault_loop(FAULT_MEMORY, synthesize_body, NULL, NULL) > 20);
+}
+
+static bool quantize_body(void *user, struct llm_error *err) {
+    (void)user;
+    struct config blocks = config;
+    blocks.n_embd = 32;
+    blocks.n_inner = 64;
+    blocks.n_head = 2;
+    const struct llm_engine_options options = {.isa = "ref", .n_threads = 1};
+    struct llm_engine *engine = engine_synthesize("synthetic", &blocks, 1, &options, err);
+    if (engine == NULL) return false;
+    const bool ok = engine_quantize(engine, LLM_QUANTIZE_Q4, err);
+    const bool right = !ok || llm_engine_check(engine) == 0;
+    llm_engine_free(engine);
+    return ok && (right || error_set(err, LLM_ERROR_FORMAT, "the weights are not numbers"));
+}
+
+static void quantizing_says_what_failed(void **state) {
+    (void)state;
+    assert_true(fault_loop(FAULT_MEMORY, quantize_body, NULL, NULL) > 25);
 }
 
 static void opening_says_what_failed(void **state) {
@@ -171,6 +192,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_says_what_failed),
         cmocka_unit_test(synthesizing_says_what_failed),
+        cmocka_unit_test(quantizing_says_what_failed),
         cmocka_unit_test(converting_leaves_old_or_new),
         cmocka_unit_test(converting_to_a_file_leaves_old_or_new),
     };

@@ -1,4 +1,4 @@
-// blocks.c: products of a few rows with weights in blocks of 32: x is rounded to 8 bits once, on the calling thread,
+// blocks.c: products of a few rows with weights in blocks of 32: x is rounded to 16 bits once, on the calling thread,
 // and the columns of the output are then shared out among the threads.
 //
 // Each column is computed alone, so the bits do not depend on the threads, nor a row's on the other rows.
@@ -9,10 +9,10 @@ enum {
     TILE = 1024 // columns whose sums are kept on the stack
 };
 
-// Floats of scratch for PRODUCT_ROWS rows: bytes, scales, offsets.
+// Floats of scratch for PRODUCT_ROWS rows: numbers, scales, offsets.
 size_t cpu_product_blocks_scratch(const struct product *p) {
     const size_t n_rows = (size_t)(p->n < PRODUCT_ROWS ? p->n : PRODUCT_ROWS);
-    return n_rows * ((size_t)p->n_in / sizeof(float) + 2 * (size_t)p->n_in / QUANTS);
+    return n_rows * ((size_t)p->n_in / 2 + 2 * (size_t)p->n_in / QUANTS);
 }
 
 struct blocks_job {
@@ -41,8 +41,8 @@ void cpu_product_blocks(struct ops *ops, const struct product *p, float *scratch
         const size_t n = (size_t)group.n * (size_t)p->n_in;
         struct blocks_job job = {cpu->kernels, cpu->block_kernels, &group, {.scale = scratch}};
         job.rows.offset = (int32_t *)(void *)(scratch + n / QUANTS);
-        job.rows.q = (int8_t *)(job.rows.offset + n / QUANTS);
-        cpu->block_kernels->round(&job.rows, group.x, group.n, p->n_in, p->dtype == DTYPE_Q8_0 ? 128 : 8);
+        job.rows.q = (int16_t *)(job.rows.offset + n / QUANTS);
+        cpu->block_kernels->round(&job.rows, group.x, group.n, p->n_in);
         cpu_run(ops, (int64_t)n * p->n_out >= CPU_PARALLEL_WORK, blocks_work, &job);
     }
 }

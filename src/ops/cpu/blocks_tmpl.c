@@ -1,12 +1,13 @@
 // blocks_tmpl.c: products of a few rows with a transposed weight in blocks of 32 (dtype.h), for decoding.
 //
-// x is rounded to blocks of 8 bits, so that a block's part of a dot product is a sum of integers, which is exact,
+// x is rounded to blocks of 16 bits, so that a block's part of a dot product is a sum of integers, which is exact,
 // times two scales:
 //
 //     x . w = sum over blocks of x_scale * w_scale * (sum over i of x_q[i] * w_q[i])
 //
-// Weights are multiplied as unsigned numbers u = w_q + bias (128 or 8), which is what vpdpbusd and vpmaddubsw take:
-// sum of x_q * w_q = sum of x_q * u - bias * sum of x_q, and the last term is where the sum starts (`offset`).
+// (With 8 bits vpdpbusd would multiply twice as many at once, but memory is what decoding waits for, and 16 bits are as
+// good as F32 here.) Numbers of 4 bits are multiplied as stored, that is w_q + 8, and the sum starts at -8 times the
+// block's sum of x_q (`offset`).
 // Four rows of weights far apart are read side by side, as in product_tmpl.c, each weight once for INPUTS rows of x;
 // lanes are added up at the end of a row only.
 #include "ops/cpu/kernels.h"
@@ -19,14 +20,16 @@ enum {
     Q_STREAMS = 4,  // rows of weights that are read side by side
     Q_CHUNK = 8,    // blocks whose scales are prepared at once
     Q_BLOCK = 16,   // rows of each stream that stay in cache until all rows of x have met them
-    Q_AHEAD = 2048, // bytes, of fetching
-    FLUSHED = -100  // exponent of what is too small to have an inverse
+    Q_AHEAD = 1024, // bytes, of fetching
 };
+
+// What is not larger has no inverse.
+static const float FLUSHED = 0x1p-100F;
 
 // ---- Rounding x -----------------------------------------------------------------------------
 
-// q = round(x / scale), scale = largest magnitude / 127. A NaN or an infinity makes the scale NaN.
-static void round_block(int8_t *q, float *scale, int32_t *sum, const float *x) {
+// q = round(x / scale), scale = largest magnitude / 32767. A NaN or an infinity makes the scale NaN.
+static void round_block(int16_t *q, float *scale, int32_t *offset, const float *x) {
     vf largest = vf_splat(0);
     vf unusual = vf_splat(0);
     for (int i = 0; i < QUANTS; i += LANES) {
@@ -35,26 +38,25 @@ static void round_block(int8_t *q, float *scale, int32_t *sum, const float *x) {
         largest = vf_max(largest, vf_max(v, -v));
     }
     const float most = vf_largest(largest);
-    const bool flushed = !(most > ldexpf(1, FLUSHED));
-    *scale = (flushed ? 0 : most / 127) + vf_sum(unusual);
-    const vf inverse = vf_splat(flushed ? 0 : 127 / most);
+    const bool flushed = !(most > FLUSHED);
+    *scale = (flushed ? 0 : most / 32767) + vf_sum(unusual);
+    const vf inverse = vf_splat(flushed ? 0 : 32767 / most);
     const vf magic = vf_splat(0x1.8p23F); // adding it rounds to an integer, in the low bits
     vi sums = vi_splat(0);
     for (int i = 0; i < QUANTS; i += LANES) {
-        const vf rounded = vf_multiply_add(vf_load(x + i), inverse, magic);
-        const vc bytes = __builtin_convertvector((vi)rounded, vc);
-        memcpy(q + i, &bytes, sizeof bytes);
-        sums += __builtin_convertvector(bytes, vi);
+        const vi rounded = (vi)vf_multiply_add(vf_load(x + i), inverse, magic) - (vi)magic;
+        const vs words = __builtin_convertvector(rounded, vs);
+        memcpy(q + i, &words, sizeof words);
+        sums += rounded;
     }
-    *sum = 0;
-    for (int i = 0; i < LANES; i++) *sum += sums[i];
+    int32_t sum = 0;
+    for (int i = 0; i < LANES; i++) sum += sums[i];
+    *offset = -8 * sum;
 }
 
-static void round_blocks(const struct block_rows *to, const float *x, int n, int n_in, int bias) {
+static void round_blocks(const struct block_rows *to, const float *x, int n, int n_in) {
     for (int64_t i = 0; i < (int64_t)n * n_in / QUANTS; i++) {
-        int32_t sum;
-        round_block(to->q + i * QUANTS, &to->scale[i], &sum, x + i * QUANTS);
-        to->offset[i] = -bias * sum;
+        round_block(to->q + i * QUANTS, &to->scale[i], &to->offset[i], x + i * QUANTS);
     }
 }
 
@@ -63,44 +65,40 @@ static void round_blocks(const struct block_rows *to, const float *x, int n, int
 #if defined(__AVX2__)
 
 typedef __m256 block_sum; // eight lanes of a row's sum
-typedef __m256i block_weights;
+typedef struct {
+    __m256i low, high; // 16 numbers each
+} block_weights;
 
 enum {
     INPUTS = LANES == 16 ? 4 : 2 // rows of x at once: their sums are what 32 or 16 registers hold
 };
 
 INLINE block_weights block_load(const uint8_t *block, enum dtype dtype) {
+    const __m128i *bytes = (const __m128i *)(block + 2);
     if (dtype == DTYPE_Q8_0) {
-        return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(block + 2)), _mm256_set1_epi8((char)0x80));
+        return (block_weights){_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
+                               _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
     }
-    const __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(block + 2)));
-    const __m256i shifted = _mm256_srlv_epi64(twice, _mm256_set_epi64x(4, 4, 0, 0));
-    return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
+    const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes));
+    return (block_weights){_mm256_and_si256(words, _mm256_set1_epi16(15)), _mm256_srli_epi16(words, 4)};
 }
 
-INLINE __m256i block_dot(__m256i w, const int8_t *q, int32_t offset, enum dtype dtype) {
-    const __m256i x = _mm256_loadu_si256((const __m256i *)q);
-    const __m256i start = _mm256_castsi128_si256(_mm_cvtsi32_si128(offset));
+// sum + products of neighbours, added in pairs
+INLINE __m256i dot_words(__m256i sum, __m256i a, __m256i b) {
 #if defined(__AVX512VNNI__)
-    (void)dtype;
-    return _mm256_dpbusd_epi32(start, w, x);
+    return _mm256_dpwssd_epi32(sum, a, b);
 #else
-    const __m256i ones = _mm256_set1_epi16(1);
-    if (dtype == DTYPE_Q4_0) { // a pair is at most 2 * 15 * 127
-        return _mm256_add_epi32(start, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
-    }
-    // Two products of 255 * 127 do not fit 16 bits: low and high half of w apart, u = 16 high + low.
-    const __m256i low = _mm256_and_si256(w, _mm256_set1_epi8(15));
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15));
-    const __m256i low_sum = _mm256_madd_epi16(_mm256_maddubs_epi16(low, x), ones);
-    const __m256i high_sum = _mm256_madd_epi16(_mm256_maddubs_epi16(high, x), _mm256_set1_epi16(16));
-    return _mm256_add_epi32(start, _mm256_add_epi32(low_sum, high_sum));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 #endif
 }
 
-INLINE block_sum block_add(block_sum sum, block_weights w, const int8_t *q, int32_t offset, float scale,
+INLINE block_sum block_add(block_sum sum, block_weights w, const int16_t *q, int32_t offset, float scale,
                            enum dtype dtype) {
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(block_dot(w, q, offset, dtype)), _mm256_set1_ps(scale), sum);
+    const __m256i *x = (const __m256i *)q;
+    __m256i dot = dtype == DTYPE_Q8_0 ? _mm256_setzero_si256() : _mm256_castsi128_si256(_mm_cvtsi32_si128(offset));
+    dot = dot_words(dot, w.low, _mm256_loadu_si256(x));
+    dot = dot_words(dot, w.high, _mm256_loadu_si256(x + 1));
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(scale), sum);
 }
 
 INLINE block_sum block_zero(void) {
@@ -127,12 +125,12 @@ INLINE block_weights block_load(const uint8_t *block, enum dtype dtype) {
     return block + 2;
 }
 
-INLINE block_sum block_add(block_sum sum, block_weights w, const int8_t *q, int32_t offset, float scale,
+INLINE block_sum block_add(block_sum sum, block_weights w, const int16_t *q, int32_t offset, float scale,
                            enum dtype dtype) {
     int32_t dot = 0;
     if (dtype == DTYPE_Q8_0) {
         for (int i = 0; i < QUANTS; i++) dot += (int8_t)w[i] * q[i];
-        return sum + scale * (float)dot; // of signed weights: there is no bias
+        return sum + scale * (float)dot;
     }
     for (int i = 0; i < QUANTS / 2; i++) dot += (w[i] & 15) * q[i];
     for (int i = 0; i < QUANTS / 2; i++) dot += (w[i] >> 4) * q[i + QUANTS / 2];
@@ -170,45 +168,52 @@ INLINE void chunk_scales(float *to, const uint8_t *block, int bytes, int n, cons
 struct q_rows {
     const uint8_t *weight;
     int64_t weight_bytes; // of a row
-    const int8_t *q;
+    const int16_t *q;
     const float *scale;
     const int32_t *offset;
     int n_blocks;
     size_t ahead; // bytes, of fetching; 0: none
 };
 
+// n blocks from b on; n is Q_CHUNK, known when this is compiled, but for the last ones of a row.
+INLINE void q_chunk(const struct q_rows *p, enum dtype dtype, int n_weights, int n_x, const uint8_t *const *w, int b,
+                    int n, block_sum sum[INPUTS][Q_STREAMS]) {
+    const int bytes = dtype == DTYPE_Q8_0 ? Q8_BYTES : Q4_BYTES;
+    const int fetches = dtype == DTYPE_Q8_0 ? 2 : 4; // blocks to a line, about
+    float scale[INPUTS][Q_STREAMS][Q_CHUNK];
+    for (int r = 0; r < n_x; r++) {
+        for (int i = 0; i < n_weights; i++) {
+            chunk_scales(scale[r][i], w[i] + b * bytes, bytes, n, p->scale + r * p->n_blocks + b);
+        }
+    }
+    const int16_t *q = p->q + (int64_t)b * QUANTS;
+    const int32_t *offset = p->offset + b;
+    for (int j = 0; j < n; j++) {
+        if (p->ahead > 0 && j % fetches == 0) {
+            for (int i = 0; i < n_weights; i++) fetch(w[i], (size_t)((b + j) * bytes) + p->ahead);
+        }
+        for (int i = 0; i < n_weights; i++) {
+            const block_weights weights = block_load(w[i] + (b + j) * bytes, dtype);
+            for (int r = 0; r < n_x; r++) {
+                const int64_t at = (int64_t)r * p->n_blocks + j;
+                sum[r][i] = block_add(sum[r][i], weights, q + at * QUANTS, offset[at], scale[r][i][j], dtype);
+            }
+        }
+    }
+}
+
 // sums[r * stride + i * apart] = x[r] . W[i * apart] for n_weights rows of W and n_x rows of x.
 INLINE void q_dots(const struct q_rows *p, enum dtype dtype, int n_weights, int n_x, int first, int64_t apart,
                    float *sums, int64_t stride) {
-    const int bytes = dtype == DTYPE_Q8_0 ? Q8_BYTES : Q4_BYTES;
-    const int fetches = dtype == DTYPE_Q8_0 ? 2 : 4; // blocks to a line, about
     const uint8_t *w[Q_STREAMS];
     for (int i = 0; i < n_weights; i++) w[i] = p->weight + (first + i * apart) * p->weight_bytes;
     block_sum sum[INPUTS][Q_STREAMS];
     for (int r = 0; r < n_x; r++) {
         for (int i = 0; i < n_weights; i++) sum[r][i] = block_zero();
     }
-    for (int b = 0; b < p->n_blocks; b += Q_CHUNK) {
-        const int n = p->n_blocks - b < Q_CHUNK ? p->n_blocks - b : Q_CHUNK;
-        float scale[INPUTS][Q_STREAMS][Q_CHUNK];
-        for (int r = 0; r < n_x; r++) {
-            for (int i = 0; i < n_weights; i++) {
-                chunk_scales(scale[r][i], w[i] + b * bytes, bytes, n, p->scale + r * p->n_blocks + b);
-            }
-        }
-        for (int j = 0; j < n; j++) {
-            if (p->ahead > 0 && j % fetches == 0) {
-                for (int i = 0; i < n_weights; i++) fetch(w[i], (size_t)((b + j) * bytes) + p->ahead);
-            }
-            for (int i = 0; i < n_weights; i++) {
-                const block_weights weights = block_load(w[i] + (b + j) * bytes, dtype);
-                for (int r = 0; r < n_x; r++) {
-                    const int64_t at = (int64_t)r * p->n_blocks + b + j;
-                    sum[r][i] = block_add(sum[r][i], weights, p->q + at * QUANTS, p->offset[at], scale[r][i][j], dtype);
-                }
-            }
-        }
-    }
+    int b = 0;
+    for (; b + Q_CHUNK <= p->n_blocks; b += Q_CHUNK) q_chunk(p, dtype, n_weights, n_x, w, b, Q_CHUNK, sum);
+    if (b < p->n_blocks) q_chunk(p, dtype, n_weights, n_x, w, b, p->n_blocks - b, sum);
     for (int r = 0; r < n_x; r++) {
         for (int i = 0; i < n_weights; i++) sums[r * stride + i * apart] = block_total(sum[r][i]);
     }

@@ -1,5 +1,5 @@
 // blocks_vnni.c: products with weights in blocks, compiled for AVX-512 with VNNI (flags in CMakeLists.txt), whose
-// vpdpbusd multiplies and adds up four pairs of bytes a lane.
+// vpdpwssd multiplies and adds up two pairs of numbers of 16 bits a lane.
 #include "ops/cpu/cpu.h"
 
 #if defined(__x86_64__)

@@ -37,16 +37,15 @@ enum {
     READ_FLOATS = 1024,
 };
 
-// Rows of x rounded to blocks of 32 numbers of 8 bits, as weights in blocks are multiplied with.
+// Rows of x rounded to blocks of 32 numbers of 16 bits, as weights in blocks are multiplied with.
 struct block_rows {
-    int8_t *q;       // [n, n_in]
+    int16_t *q;      // [n, n_in]
     float *scale;    // [n, n_in / 32] x is q * scale
-    int32_t *offset; // [n, n_in / 32] minus `bias` times the block's sum of q: where a sum of products begins whose
-                     // weights are unsigned, that is, too large by the bias
+    int32_t *offset; // [n, n_in / 32] -8 times the block's sum of q
 };
 
 struct block_kernels {
-    void (*round)(const struct block_rows *to, const float *x, int n, int n_in, int bias);
+    void (*round)(const struct block_rows *to, const float *x, int n, int n_in);
     // Columns first .. last - 1 of a product with a transposed weight in blocks, whose rows of x are given rounded:
     // sums[row * stride + c - first], before bias, activation and residual, reading each weight once.
     void (*product)(const struct product *product, const struct block_rows *x, float *sums, int64_t stride, int first,

@@ -36,6 +36,7 @@ typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
 typedef uint8_t vb __attribute__((vector_size(LANES)));
 typedef int8_t vc __attribute__((vector_size(LANES)));
+typedef int16_t vs __attribute__((vector_size(2 * LANES)));
 
 // The same where they lie in memory, at the alignment of one element.
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
