@@ -10,6 +10,7 @@ tests/fixtures/models/q8_0.gguf, q4_0.gguf, reference/q8_0.*, q4_0.*    all matr
                                  transformers' answers about the numbers that gguf reads out of these blocks
 tests/fixtures/formats/gguf/numbers.bin, q8_0.bin, q4_0.bin    float32 numbers, blocks of 32, and what gguf.quants makes
                                  of them
+tests/fuzz/corpus/gguf/          models of a few numbers, and one with a vocabulary of 260 tokens
 """
 import json
 import os
@@ -26,6 +27,7 @@ import make_model_fixtures as models
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests")
 MODELS = os.path.join(TESTS, "fixtures", "models")
 BLOCKS = os.path.join(TESTS, "fixtures", "formats", "gguf")
+CORPUS = os.path.join(TESTS, "fuzz", "corpus", "gguf")
 TYPE = gguf.GGMLQuantizationType
 FILE_TYPES = {TYPE.F32: 0, TYPE.F16: 1, TYPE.BF16: 32, TYPE.Q8_0: 7, TYPE.Q4_0: 2}
 PARTS = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "lm_head": "output", "ln_1": "attn_norm",
@@ -77,7 +79,7 @@ def write(path, tensors, config, dtype, vocabulary=None):
     writer.add_block_count(config["n_layer"])
     writer.add_context_length(config["n_positions"])
     writer.add_embedding_length(config["n_embd"])
-    writer.add_feed_forward_length(4 * config["n_embd"])
+    writer.add_feed_forward_length(config.get("n_inner") or 4 * config["n_embd"])
     writer.add_head_count(config["n_head"])
     writer.add_layer_norm_eps(config["layer_norm_epsilon"])
     writer.add_file_type(FILE_TYPES[dtype])
@@ -140,6 +142,33 @@ def blocks():
     gguf.quants.quantize(numbers, TYPE.Q4_0).tofile(os.path.join(BLOCKS, "q4_0.bin"))
 
 
+def corpus():
+    os.makedirs(CORPUS, exist_ok=True)
+    for name, dtype, width in (("f32", TYPE.F32, 4), ("q8_0", TYPE.Q8_0, 32), ("q4_0", TYPE.Q4_0, 32)):
+        shape = dict(vocab_size=5, n_positions=3, n_embd=width, n_head=2, n_layer=1, n_inner=max(width, 8))
+        state = models.make(1, **shape).state_dict()
+        if name != "q4_0":  # this one has a head of its own
+            del state["lm_head.weight"]
+        write(os.path.join(CORPUS, name), gguf_tensors(state), {**shape, "layer_norm_epsilon": 1e-5}, dtype)
+    writer = gguf.GGUFWriter(os.path.join(CORPUS, "vocabulary"), "gpt2")
+    names = [bytelevel(byte) for byte in range(256)] + ["he", "ll", "<|endoftext|>", "[PAD259]"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(names)
+    writer.add_token_types([1] * 258 + [3, 5])
+    writer.add_token_merges(["h e", "l l"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def bytelevel(byte):
+    """GPT-2's character for a byte."""
+    printable = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
+    return chr(byte if byte in printable else 256 + sum(other not in printable for other in range(byte)))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     convert("text", TYPE.F32, vocabulary=True)
@@ -148,3 +177,4 @@ if __name__ == "__main__":
     quantized("q8_0", TYPE.Q8_0)
     quantized("q4_0", TYPE.Q4_0)
     blocks()
+    corpus()

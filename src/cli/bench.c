@@ -50,7 +50,7 @@ struct bench_args {
 
 static const struct option options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors, .pth or .gguf file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"synthetic", 0, OPTION_CHOICE, FIELD(synthetic), "SIZE", "random weights in the shape of this GPT-2, no MODEL", 0,
      0, synthetic_sizes},
     {"repetitions", 'r', OPTION_INT, FIELD(repetitions), "N", "times that each test is measured, after a warm-up", 1,

@@ -33,7 +33,7 @@ struct generate_args {
 
 static const struct option generate_options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors, .pth or .gguf file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"file", 'f', OPTION_STRING, FIELD(file), "FILE", "read the prompt from a file; - is standard input", 0, 0, NULL},
     {"prompt-ids", 0, OPTION_STRING, FIELD(prompt_ids), "IDS", "token ids as the prompt: \"1 2 3\"", 0, 0, NULL},
     {"print-ids", 0, OPTION_FLAG, FIELD(print_ids), NULL, "print token ids in place of text", 0, 0, NULL},

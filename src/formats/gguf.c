@@ -1,4 +1,4 @@
-// gguf.c: see gguf.h.
+// gguf.c: reading; see gguf.h. The writer is in gguf_writer.c.
 //
 // Divisions: metadata; tensors; one file; open and probe.
 #include "formats/gguf.h"
@@ -11,12 +11,9 @@
 #include "formats/builder.h"
 
 enum {
-    KEY_MAX = 65535,      // bytes of a key: the format's own limit
-    TENSOR_NAME_MAX = 64, // bytes of a tensor's name: the format's own limit
-    ALIGNMENT = 32,       // of the data and its tensors, unless general.alignment says otherwise
-    MIN_ENTRY = 13,       // bytes of the smallest metadata entry: empty key, type, one byte
-    MIN_TENSOR = 24,      // and of the smallest tensor description: empty name, no dimension, type, offset
-    MAX_DIMENSIONS = 4
+    KEY_MAX = 65535, // bytes of a key: the format's own limit
+    MIN_ENTRY = 13,  // bytes of the smallest metadata entry: empty key, type, one byte
+    MIN_TENSOR = 24  // and of the smallest tensor description: empty name, no dimension, type, offset
 };
 
 static const char format_name[] = "GGUF";
@@ -53,14 +50,6 @@ const struct gguf_value *gguf_find(const struct container *container, const char
     if (metadata == NULL || metadata->n == 0) return NULL;
     const struct entry *entry = bsearch(key, metadata->entries, metadata->n, sizeof *metadata->entries, compare_key);
     return entry != NULL ? &entry->value : NULL;
-}
-
-const char *gguf_next_string(const struct gguf_value *value, size_t *at, size_t *size) {
-    struct cursor cursor;
-    cursor_init(&cursor, value->data + *at, value->size - *at, NULL);
-    *size = (size_t)cursor_u64(&cursor, "size");
-    *at += sizeof(uint64_t) + *size;
-    return (const char *)cursor_take(&cursor, *size, "string");
 }
 
 // Bytes of a value of this type; 0 for those that have no fixed size.
@@ -234,6 +223,15 @@ static const struct {
     {13, "Q5_K", DTYPE_OTHER}, {14, "Q6_K", DTYPE_OTHER}, {15, "Q8_K", DTYPE_OTHER}, {20, "IQ4_NL", DTYPE_OTHER},
 };
 
+bool gguf_type_of(enum dtype dtype, uint32_t *number) {
+    for (size_t i = 0; i < sizeof tensor_types / sizeof *tensor_types && dtype != DTYPE_OTHER; i++) {
+        if (tensor_types[i].dtype != dtype) continue;
+        *number = tensor_types[i].number;
+        return true;
+    }
+    return false;
+}
+
 static bool read_tensor_type(struct cursor *cursor, struct tensor_view *tensor) {
     const uint32_t number = cursor_u32(cursor, "tensor type");
     if (!cursor_ok(cursor)) return false;
@@ -249,11 +247,11 @@ static bool read_tensor_type(struct cursor *cursor, struct tensor_view *tensor) 
 }
 
 // Dimensions come innermost first.
-static bool read_shape(struct cursor *cursor, int64_t shape[MAX_DIMENSIONS], int *rank) {
+static bool read_shape(struct cursor *cursor, int64_t shape[GGUF_MAX_RANK], int *rank) {
     const uint32_t n = cursor_u32(cursor, "number of dimensions");
     if (!cursor_ok(cursor)) return false;
-    if (n == 0 || n > MAX_DIMENSIONS)
-        return cursor_fail(cursor, "%u dimensions; 1 to %d were expected", n, MAX_DIMENSIONS);
+    if (n == 0 || n > GGUF_MAX_RANK)
+        return cursor_fail(cursor, "%u dimensions; 1 to %d were expected", n, GGUF_MAX_RANK);
     *rank = (int)n;
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t dimension = cursor_u64(cursor, "dimension");
@@ -266,32 +264,36 @@ static bool read_shape(struct cursor *cursor, int64_t shape[MAX_DIMENSIONS], int
     return true;
 }
 
-// Everything but the place of the data, whose offset goes to *offset.
-static bool read_tensor(struct cursor *cursor, struct tensor_view *tensor, uint64_t *offset) {
-    int64_t shape[MAX_DIMENSIONS];
-    int rank = 0;
-    if (!read_shape(cursor, shape, &rank) || !read_tensor_type(cursor, tensor)) return false;
-    *offset = cursor_u64(cursor, "offset");
-    if (!cursor_ok(cursor)) return false;
+bool gguf_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank, struct llm_error *err) {
     const struct dtype_info *info = dtype_info(tensor->dtype);
     if (shape[rank - 1] % (int64_t)info->block != 0) {
-        return error_set(cursor->err, LLM_ERROR_FORMAT, "has rows of %lld elements; %s comes in blocks of %zu",
+        return error_set(err, LLM_ERROR_FORMAT, "has rows of %lld elements; %s comes in blocks of %zu",
                          (long long)shape[rank - 1], info->name, info->block);
     }
     // Bits an element are whole numbers for all but the blocks' scales: count blocks, then put the elements back.
-    int64_t blocks[MAX_DIMENSIONS];
-    memcpy(blocks, shape, sizeof blocks);
+    int64_t blocks[GGUF_MAX_RANK];
+    memcpy(blocks, shape, (size_t)rank * sizeof *blocks);
     blocks[rank - 1] /= (int64_t)info->block;
-    if (!tensor_set_shape(tensor, blocks, rank, 8 * (unsigned)info->block_bytes, cursor->err)) return false;
+    if (!tensor_set_shape(tensor, blocks, rank, 8 * (unsigned)info->block_bytes, err)) return false;
     tensor->shape[rank - 1] = shape[rank - 1];
     tensor->n_elements *= (int64_t)info->block; // no overflow: a block has no more elements than bits
     return true;
 }
 
+// Everything but the place of the data, whose offset goes to *offset.
+static bool read_tensor(struct cursor *cursor, struct tensor_view *tensor, uint64_t *offset) {
+    int64_t shape[GGUF_MAX_RANK];
+    int rank = 0;
+    if (!read_shape(cursor, shape, &rank) || !read_tensor_type(cursor, tensor)) return false;
+    *offset = cursor_u64(cursor, "offset");
+    if (!cursor_ok(cursor)) return false;
+    return gguf_set_shape(tensor, shape, rank, cursor->err);
+}
+
 static bool read_tensors(struct container *container, struct cursor *cursor, uint64_t n, uint64_t *offsets,
                          struct llm_error *err) {
     for (uint64_t i = 0; i < n; i++) {
-        char *name = read_name(cursor, "tensor name", TENSOR_NAME_MAX);
+        char *name = read_name(cursor, "tensor name", GGUF_NAME_MAX);
         if (name == NULL) return false;
         struct tensor_view *tensor = container_add(container, name, err);
         const bool ok = tensor != NULL && read_tensor(cursor, tensor, &offsets[i]);
@@ -305,7 +307,7 @@ static bool read_tensors(struct container *container, struct cursor *cursor, uin
 
 // Where the data begins; 0 for an alignment that is none.
 static bool read_alignment(const struct container *container, size_t *alignment, struct llm_error *err) {
-    *alignment = ALIGNMENT;
+    *alignment = GGUF_ALIGNMENT;
     const struct gguf_value *value = gguf_find(container, "general.alignment");
     if (value == NULL) return true;
     const int64_t stated = value->integer;
@@ -402,12 +404,15 @@ struct container *gguf_parse(const uint8_t *bytes, size_t size, struct llm_error
 
 // ---- Open and probe -------------------------------------------------------------------------
 
-bool gguf_probe(const char *path) {
+bool gguf_named(const char *path) {
     static const char suffix[] = ".gguf";
     const size_t size = strlen(path);
     const size_t suffix_size = sizeof suffix - 1;
-    return size > suffix_size && strcmp(path + size - suffix_size, suffix) == 0 && !directory_exists(path) &&
-           path_exists(path);
+    return size > suffix_size && strcmp(path + size - suffix_size, suffix) == 0;
+}
+
+bool gguf_probe(const char *path) {
+    return gguf_named(path) && !directory_exists(path) && path_exists(path);
 }
 
 struct container *gguf_open(const char *path, struct llm_error *err) {

@@ -7,6 +7,7 @@
 #define TOKENIZER_TOKENIZER_H
 
 #include "base/checksum.h"
+#include "base/str.h"
 
 // Vocabulary as arrays; everything is copied or moved by tokenizer_new, nothing is borrowed.
 struct vocabulary {
@@ -53,6 +54,11 @@ struct llm_tokenizer *tokenizer_parse_lists(const struct vocabulary_lists *lists
 
 // SHA-256 of everything that decides which ids a text gets: equal for equal vocabularies, whatever they came from.
 bool tokenizer_checksum(const struct llm_tokenizer *tokenizer, char text[CHECKSUM_TEXT], struct llm_error *err);
+
+// Writes the two lists that tokenizer_parse_lists() reads. Both strbufs are initialised here and to be released, also
+// after a failure.
+bool tokenizer_write_lists(const struct llm_tokenizer *tokenizer, struct strbuf *tokens, struct strbuf *merges,
+                           int *n_merges, struct llm_error *err);
 
 // Writes vocab.json, merges.txt and tokenizer.json into an existing directory, as Hugging Face has them.
 bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, struct llm_error *err);
