@@ -34,10 +34,6 @@ size_t dtype_bytes(enum dtype dtype, size_t n);
 void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n);
 void dtype_from_f32(void *to, enum dtype dtype, const float *from, size_t n);
 
-// To Q4_0 as well, n a multiple of 32, but with the scale looked for that makes the error smallest: dtype_from_f32()
-// rounds as ggml does, to the bit.
-void q4_0_from_f32(void *to, const float *from, size_t n);
-
 static inline float bf16_to_f32(uint16_t bits) {
     const uint32_t wide = (uint32_t)bits << 16;
     float value;

@@ -92,11 +92,7 @@ static void convert_work(void *memory, int thread, int n_threads) {
         const int n = job->to->rows - first < STRIP ? job->to->rows - first : STRIP;
         read_strip(job, strip, line, first, n);
         char *to = (char *)job->to->data + dtype_bytes(job->to->dtype, (size_t)first * cols);
-        if (job->to->dtype == DTYPE_Q4_0) {
-            q4_0_from_f32(to, strip, (size_t)n * cols);
-        } else {
-            dtype_from_f32(to, job->to->dtype, strip, (size_t)n * cols);
-        }
+        dtype_from_f32(to, job->to->dtype, strip, (size_t)n * cols);
     }
 }
 

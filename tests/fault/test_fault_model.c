@@ -73,11 +73,17 @@ static void synthesizing_says_what_failed(void **state) {
 }
 
 static bool quantize_body(void *user, struct llm_error *err) {
+    static const struct config blocks = {
+        .n_layer = 2,
+        .n_head = 2,
+        .n_embd = 32,
+        .n_inner = 64,
+        .n_ctx = 32,
+        .vocab_size = 101,
+        .layer_norm_epsilon = 1e-5F,
+        .eos = -1,
+    };
     (void)user;
-    struct config blocks = config;
-    blocks.n_embd = 32;
-    blocks.n_inner = 64;
-    blocks.n_head = 2;
     const struct llm_engine_options options = {.isa = "ref", .n_threads = 1};
     struct llm_engine *engine = engine_synthesize("synthetic", &blocks, 1, &options, err);
     if (engine == NULL) return false;
