@@ -87,18 +87,21 @@ struct llm_callbacks {
 struct llm_engine;
 struct llm_tokenizer;
 
-// What weights are converted to where fewer bytes are wanted. What must be exact stays: positions, biases and norms.
+// Fewer bits a weight: BF16, or blocks of 32 as GGUF has them, of 8 bits each (Q8_0) or 4 (Q4_0; token embedding and
+// output head then have 8) and one scale. Decoding reads every weight for each token, so that fewer bytes are faster.
+// What is stored in as few bits stays as it is, and so do positions, biases and norms.
 enum llm_quantize {
     LLM_QUANTIZE_NONE,
-    LLM_QUANTIZE_Q8,  // 8 bits and a scale for 32 of them: Q8_0, as GGUF has it
-    LLM_QUANTIZE_Q4,  // 4 bits and a scale for 32 of them: Q4_0; token embedding and output head in Q8_0
-    LLM_QUANTIZE_BF16 // half of F32's bytes
+    LLM_QUANTIZE_BF16,
+    LLM_QUANTIZE_Q8,
+    LLM_QUANTIZE_Q4
 };
 
 struct llm_engine_options {
-    int n_threads;   // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
-    const char *isa; // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
-    bool offline;    // true: never download a known model that is not there
+    int n_threads;              // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    const char *isa;            // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
+    bool offline;               // true: never download a known model that is not there
+    enum llm_quantize quantize; // when opened; n_embd and n_inner must be multiples of 32 for Q8 and Q4
     struct llm_callbacks callbacks;
 };
 
@@ -144,7 +147,8 @@ struct llm_model_file {
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
     const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch", "GGUF"; "memory": it came from no file
-    const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
+    const char *memory_dtype; // the dtype that most weights have in memory, where quantize may have put another one
+    const char *dtype;        // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
     double layer_norm_epsilon;

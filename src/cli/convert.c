@@ -4,7 +4,7 @@
 
 struct convert_args {
     int dtype;    // enum llm_dtype, in the order of `dtypes`; -1: as stored
-    int quantize; // enum llm_quantize less one, in the order of `formats`; -1: not
+    int quantize; // enum llm_quantize
     int64_t shard_size;
     int n_head;
     bool force;
@@ -13,14 +13,11 @@ struct convert_args {
 static const char *const dtypes[] = {"f32", "f16", "bf16", NULL};
 _Static_assert(LLM_F32 == 0 && LLM_F16 == 1 && LLM_BF16 == 2, "dtypes[] is in the order of enum llm_dtype");
 
-static const char *const formats[] = {"q8", "q4", "bf16", NULL};
-_Static_assert(LLM_QUANTIZE_Q8 == 1 && LLM_QUANTIZE_Q4 == 2 && LLM_QUANTIZE_BF16 == 3, "formats[] is in its order");
-
 static const struct option options[] = {
     {"dtype", 0, OPTION_CHOICE, offsetof(struct convert_args, dtype), "DTYPE",
      "number format of the weights (default: as stored)", 0, 0, dtypes},
     {"quantize", 0, OPTION_CHOICE, offsetof(struct convert_args, quantize), "FORMAT",
-     "fewer bits a weight; q8 and q4 (GGUF's Q8_0 and Q4_0) for a DST that ends in .gguf", 0, 0, formats},
+     "fewer bits a weight; q8 and q4 (GGUF's Q8_0 and Q4_0) for a DST that ends in .gguf", 0, 0, quantize_choices},
     {"shard-size", 0, OPTION_SIZE, offsetof(struct convert_args, shard_size), "SIZE",
      "split the weights into files of at most SIZE (default: one file)", 1, 9e18, NULL},
     {"n-head", 0, OPTION_INT, offsetof(struct convert_args, n_head), "N",
@@ -30,7 +27,7 @@ static const struct option options[] = {
 };
 
 static void convert_init(void *memory) {
-    *(struct convert_args *)memory = (struct convert_args){.dtype = -1, .quantize = -1};
+    *(struct convert_args *)memory = (struct convert_args){.dtype = -1};
 }
 
 static int convert_run(void *memory, int n_operands, char **operands) {
@@ -40,7 +37,7 @@ static int convert_run(void *memory, int n_operands, char **operands) {
     struct llm_convert_options converting;
     llm_convert_options_init(&converting);
     converting.dtype = args->dtype;
-    converting.quantize = args->quantize + 1;
+    converting.quantize = args->quantize;
     converting.shard_size = args->shard_size;
     converting.n_head = args->n_head;
     converting.overwrite = args->force;

@@ -22,6 +22,7 @@ struct generate_args {
     struct strings stops;
     int samples;
     int threads;
+    int quantize;
     bool echo;
     bool print_ids;
     bool json;
@@ -59,6 +60,9 @@ static const struct option generate_options[] = {
      NULL},
     {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
      NULL},
+    {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"json", 0, OPTION_FLAG, FIELD(json), NULL, "print JSON: text, ids, finish reason, timings", 0, 0, NULL},
 };
 
@@ -205,6 +209,7 @@ static bool app_open(struct app *app, struct llm_error *err) {
     struct llm_engine_options options;
     llm_engine_options_init(&options);
     options.n_threads = args->threads;
+    options.quantize = (enum llm_quantize)args->quantize;
     options.callbacks = command_callbacks();
     app->engine = llm_engine_open(args->model, &options, err);
     if (app->engine == NULL) return false;

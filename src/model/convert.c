@@ -30,7 +30,7 @@ static enum kind kind_of(const char *destination) {
 
 static bool check_quantize(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
     const int quantize = options->quantize;
-    if (quantize < LLM_QUANTIZE_NONE || quantize > LLM_QUANTIZE_BF16) {
+    if (quantize < LLM_QUANTIZE_NONE || quantize > LLM_QUANTIZE_Q4) {
         return error_set(err, LLM_ERROR_ARGUMENT, "quantize is %d; one of enum llm_quantize was expected", quantize);
     }
     if (quantize != LLM_QUANTIZE_NONE && options->dtype != -1) {

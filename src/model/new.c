@@ -123,7 +123,7 @@ bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, 
 
 struct param_view engine_stored(const struct llm_engine *engine, enum param param, int layer) {
     const bool present = param_present(&engine->config, param);
-    if (present && !engine->weights.in_block) return engine->map.views[param][layer];
+    if (present && !engine->weights.in_block && engine->container != NULL) return engine->map.views[param][layer];
     struct param_view view = {.dtype = engine->dtype, .n_elements = param_size(&engine->config, param)};
     param_shape(&engine->config, param, &view.rows, &view.cols);
     if (present) {

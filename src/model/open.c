@@ -13,6 +13,7 @@
 #include "model/engine.h"
 #include "model/gguf_model.h"
 #include "model/labels.h"
+#include "model/quantize.h"
 #include "model/weights.h"
 
 enum {
@@ -235,7 +236,8 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
     engine->callbacks = options->callbacks;
     if (engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
         (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
-        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
+        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err) &&
+        engine_quantize(engine, options->quantize, err)) {
         free(path);
         return engine;
     }

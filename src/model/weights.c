@@ -8,16 +8,6 @@ enum {
     ALIGNMENT = 64 // of what we copy: a cache line, and the widest vector load
 };
 
-// Whether the operations multiply with this dtype. What comes in blocks is widened to F32.
-static bool is_computed_with(enum dtype dtype) {
-    return dtype_info(dtype)->block == 1;
-}
-
-// The dtype a parameter has in memory.
-static enum dtype memory_dtype(enum param param, const struct param_view *view) {
-    return params[param].is_matrix && is_computed_with(view->dtype) ? view->dtype : DTYPE_F32;
-}
-
 // GGUF has all its linear layers as [out, in], and so they stay. (The book's, whose query, key and value must be put
 // together anyway, become [in, out].)
 static bool stays_transposed(const struct tensor_map *map, const struct config *config, enum param param) {
@@ -33,23 +23,31 @@ static const uint8_t *in_order(const struct param_view *view, bool transposed) {
     return transposed ? view->parts[0]->data : view->data;
 }
 
+// The dtype a parameter has in memory. What comes in blocks is computed with where these run along the rows that memory
+// is to have, and else is widened to F32.
+static enum dtype memory_dtype(enum param param, const struct param_view *view, bool transposed) {
+    if (!params[param].is_matrix) return DTYPE_F32;
+    const bool whole = dtype_info(view->dtype)->block == 1 || in_order(view, transposed) != NULL;
+    return whole ? view->dtype : DTYPE_F32;
+}
+
 // Whether the numbers can be used where they lie.
 static bool usable_in_place(enum param param, const struct param_view *view, bool transposed) {
     const struct dtype_info *info = dtype_info(view->dtype);
     const size_t alignment = info->block == 1 ? info->block_bytes : sizeof(uint16_t); // of blocks: their scale's
     const uint8_t *numbers = in_order(view, transposed);
-    return numbers != NULL && view->dtype == memory_dtype(param, view) && (uintptr_t)numbers % alignment == 0;
+    return numbers != NULL && view->dtype == memory_dtype(param, view, transposed) &&
+           (uintptr_t)numbers % alignment == 0;
 }
 
 // Bytes in the owned block, rounded up so that the next tensor is aligned.
 static size_t owned_bytes(enum param param, const struct param_view *view, bool transposed) {
     if (usable_in_place(param, view, transposed)) return 0;
-    const size_t bytes = dtype_bytes(memory_dtype(param, view), (size_t)view->n_elements);
+    const size_t bytes = dtype_bytes(memory_dtype(param, view, transposed), (size_t)view->n_elements);
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-// The table of matrices, with their shapes.
-static bool tensors_alloc(struct weights *weights, const struct config *config, struct llm_error *err) {
+bool weights_shape(struct weights *weights, const struct config *config, struct llm_error *err) {
     size_t n_matrices = 0;
     for (int p = 0; p < PARAM_COUNT; p++) n_matrices += (size_t)param_count(config, (enum param)p);
     struct matrix *matrices = calloc(n_matrices, sizeof *matrices);
@@ -71,7 +69,7 @@ static bool tensors_alloc(struct weights *weights, const struct config *config, 
 static bool weights_alloc(struct weights *weights, const struct tensor_map *map, const struct config *config,
                           struct llm_error *err) {
     for (int p = 0; p < PARAM_COUNT; p++) weights->transposed[p] = stays_transposed(map, config, (enum param)p);
-    if (!tensors_alloc(weights, config, err)) return false;
+    if (!weights_shape(weights, config, err)) return false;
     size_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
@@ -88,7 +86,7 @@ static bool weights_alloc(struct weights *weights, const struct tensor_map *map,
 static bool weight_copy(enum param param, const struct param_view *view, bool transposed, void *to,
                         struct llm_error *err) {
     const size_t n = (size_t)view->n_elements;
-    const enum dtype dtype = memory_dtype(param, view);
+    const enum dtype dtype = memory_dtype(param, view, transposed);
     if (dtype == view->dtype) {
         const void *numbers = transposed ? in_order(view, true) : param_view_rows(view, 0, view->rows, to);
         if (numbers != to) memcpy(to, numbers, dtype_bytes(dtype, n));
@@ -126,7 +124,7 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
                 owned += owned_bytes(param, view, transposed);
             }
             struct matrix *matrix = &weights->tensors[p][layer];
-            matrix->dtype = memory_dtype(param, view);
+            matrix->dtype = memory_dtype(param, view, transposed);
             matrix->data = ok ? ops->put(ops, host, dtype_bytes(matrix->dtype, (size_t)view->n_elements)) : NULL;
             if (matrix->data == NULL) ok = error_memory(err, "weights");
         }
@@ -138,7 +136,7 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
 bool weights_from_block(struct weights *weights, const struct param_block *block, const struct config *config,
                         struct llm_error *err) {
     *weights = (struct weights){.in_block = true};
-    if (!tensors_alloc(weights, config, err)) return false;
+    if (!weights_shape(weights, config, err)) return false;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
             weights->tensors[p][layer].dtype = DTYPE_F32;

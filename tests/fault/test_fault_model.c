@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "fault.h"
 #include "model/engine.h"
+#include "model/quantize.h"
 
 #define MODELS MY_LLM_SOURCE_DIR "/tests/fixtures/models/"
 
@@ -69,6 +70,32 @@ static bool synthesize_body(void *user, struct llm_error *err) {
 static void synthesizing_says_what_failed(void **state) {
     (void)state;
     assert_true(fault_loop(FAULT_MEMORY, synthesize_body, NULL, NULL) > 20);
+}
+
+static bool quantize_body(void *user, struct llm_error *err) {
+    static const struct config blocks = {
+        .n_layer = 2,
+        .n_head = 2,
+        .n_embd = 32,
+        .n_inner = 64,
+        .n_ctx = 32,
+        .vocab_size = 101,
+        .layer_norm_epsilon = 1e-5F,
+        .eos = -1,
+    };
+    (void)user;
+    const struct llm_engine_options options = {.isa = "ref", .n_threads = 1};
+    struct llm_engine *engine = engine_synthesize("synthetic", &blocks, 1, &options, err);
+    if (engine == NULL) return false;
+    const bool ok = engine_quantize(engine, LLM_QUANTIZE_Q4, err);
+    const bool right = !ok || llm_engine_check(engine) == 0;
+    llm_engine_free(engine);
+    return ok && (right || error_set(err, LLM_ERROR_FORMAT, "the weights are not numbers"));
+}
+
+static void quantizing_says_what_failed(void **state) {
+    (void)state;
+    assert_true(fault_loop(FAULT_MEMORY, quantize_body, NULL, NULL) > 25);
 }
 
 static void opening_says_what_failed(void **state) {
@@ -209,6 +236,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_says_what_failed),
         cmocka_unit_test(synthesizing_says_what_failed),
+        cmocka_unit_test(quantizing_says_what_failed),
         cmocka_unit_test(converting_leaves_old_or_new),
         cmocka_unit_test(converting_to_a_file_leaves_old_or_new),
         cmocka_unit_test(converting_to_gguf_leaves_old_or_new),
