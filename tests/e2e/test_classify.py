@@ -356,6 +356,22 @@ def test_bad_data(my_llm, bundled, tmp_path, content, sentence):
     assert len([line for line in result.err.splitlines() if sentence in line]) == 1
 
 
+def test_a_line_without_end(program, bundled, tmp_path, env):
+    """A gigabyte in one field is refused after the first megabytes, in little memory."""
+    path = tmp_path / "long.csv"
+    with open(path, "wb") as file:
+        file.write(b"text,label\nshort one,a\nshort two,b\n" + b"x" * (20 << 20))
+        file.truncate(1 << 30)  # the rest is a hole, which takes no disk
+    command = ["classify", "train", "--data", path, "-m", bundled, "--out", tmp_path / "run"]
+    process = subprocess.Popen([program, *map(str, command)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 1 and "line 4: a field has more than 16 MiB" in errors, errors
+    assert usage.ru_maxrss < (1 << 20)  # KiB; sanitizers take some
+    assert not (tmp_path / "run").exists()
+
+
 def test_bad_places(my_llm, small, bundled, tmp_path):
     (tmp_path / "file").write_text("")
     for more, sentence in [
@@ -363,6 +379,7 @@ def test_bad_places(my_llm, small, bundled, tmp_path):
         (["--data", tmp_path], str(tmp_path)),
         (["--text-column", "nothing"], "nothing"),
         (["--out", tmp_path / "file" / "run"], "file"),
+        (["--out", "/proc/run"], "/proc/run"),
         (["--train-layers", "7"], "the model has 6 blocks"),
         (["--max-length", "999"], "context of 256"),
     ]:
