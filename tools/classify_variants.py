@@ -6,7 +6,7 @@ docs/classification.md.
 
 A seed draws the balanced set, its split, the new head and the order of training. Runs lie under WORK; those that are
 finished there are not done again, so that this may be stopped and started at any time. SEEDS: 5 when not given. All in
-all an hour on two cores.
+all some hours on two cores.
 """
 
 import json
