@@ -450,6 +450,10 @@ struct llm_train_options {
     bool keep_best;         // keep the model with the best validation loss as DIR/best (false)
     int compute;            // enum llm_compute (F32)
     bool recompute;         // compute activations again in backward: less memory, more time (false: if memory is short)
+    int lora_rank;          // train adapters of this rank (LoRA) beside the frozen matrices of the layers, and of a
+                            // classifier's head; 0: train the parameters themselves (0)
+    double lora_alpha;      // what adapters add counts lora_alpha / lora_rank times (16)
+    bool adapter;           // write DIR/adapter, the adapters alone as PEFT reads them, beside the merged model (false)
     int64_t memory;         // bytes the run may take; 0: what the machine has available (0)
     int n_threads;          // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
     const char *isa;        // as in llm_engine_options
@@ -559,7 +563,8 @@ struct llm_classify_options {
     double train_share;             // of the texts, to learn from (0.7)
     double validation_share;        // to validate; the rest is for the test (0.1)
     int train_layers;               // blocks trained, from the last one on, with the final norm and the head;
-                                    // LLM_LAYERS_ALL, LLM_LAYERS_HEAD (1)
+                                    // LLM_LAYERS_ALL, LLM_LAYERS_HEAD (1); with train.lora_rank, those that have
+                                    // adapters, and the head has one
     int64_t cache_memory;           // bytes for what frozen layers give, computed once; negative: half of what is
                                     // free; 0: nothing is kept (-1)
 };

@@ -3,6 +3,7 @@
 
     python tools/make_classify_fixtures.py SMSSpamCollection
     python tools/make_classify_fixtures.py SMSSpamCollection recipe
+    python tools/make_classify_fixtures.py SMSSpamCollection steps124 MODEL.pth
 
 Made with pandas 3.1.1, numpy 2.0.2, scikit-learn 1.9.1; the data is the SMS Spam Collection. The recipe: the book's own
 code (llms-from-scratch 1.0.19 on PyPI) in torch 2.15 on the CPU.
@@ -11,6 +12,9 @@ csv.json      texts and the records that pandas' C parser finds in them (null: i
 sms.json      the 5,572 rows of the collection, the balanced set, its split, and the three files, as FNV-1a hashes
 metrics.json  true and predicted labels, and what scikit-learn says of them
 recipe.json   every number of the book's chapter 6, whole, begun from models/bundled: losses and accuracies
+steps124.json the first 60 steps of it at GPT-2's size (124M) and vocabulary, evaluated every 10 steps, begun from the
+              random weights that PyTorch gives the book's class with seed 1; these are written to MODEL.pth (650 MB),
+              for tools/check_classify_steps.py
 """
 
 import io
@@ -209,17 +213,27 @@ def bundled_model():
     return model, config
 
 
-def recipe(path):
-    """Chapter 6 from data to accuracies, its functions unchanged; losses are heard where they are computed."""
+def random_model(path):
+    """The book's GPTModel at GPT-2's size, as PyTorch makes it."""
+    import torch
+    from llms_from_scratch.ch04 import GPTModel
+
+    torch.manual_seed(1)
+    model = GPTModel({"vocab_size": 50257, "context_length": 1024, "emb_dim": 768, "n_heads": 12, "n_layers": 12,
+                      "drop_rate": 0.0, "qkv_bias": True})
+    torch.save(model.state_dict(), path)
+    return model, {"n_embd": 768, "eos_token_id": 50256}
+
+
+def training(path, tokenizer, model, config):
+    """Chapter 6 up to the optimizer, its functions unchanged."""
     import tempfile
 
     import torch
     from llms_from_scratch import ch06
     from torch.utils.data import DataLoader
 
-    tokenizer, device = Tokenizer(), torch.device("cpu")
-    model, config = bundled_model()
-    pad = config["eos_token_id"]
+    device, pad = torch.device("cpu"), config["eos_token_id"]
     frame = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"])
     balanced = ch06.create_balanced_dataset(frame)
     balanced["Label"] = balanced["Label"].map({"ham": 0, "spam": 1})
@@ -247,17 +261,67 @@ def recipe(path):
         untrained = [ch06.calc_loss_loader(loader, model, device, num_batches=5) for loader in loaders[:2]]
     torch.manual_seed(123)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    return loaders, optimizer, {"padded_length": length, "initial_accuracy": initial, "initial_loss": untrained}
+
+
+def recipe(path):
+    """Chapter 6 from data to accuracies; losses are heard where they are computed."""
+    import torch
+    from llms_from_scratch import ch06
+
+    device = torch.device("cpu")
+    model, config = bundled_model()
+    loaders, optimizer, made = training(path, Tokenizer(), model, config)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)
     final = [ch06.calc_accuracy_loader(loader, model, device) for loader in loaders]
-    return {"padded_length": length, "examples": examples, "initial_accuracy": initial, "initial_loss": untrained,
-            "train_losses": train_losses, "val_losses": val_losses, "train_accuracies": train_accuracies,
-            "val_accuracies": val_accuracies, "final_accuracy": final}
+    return {**made, "examples": examples, "train_losses": train_losses, "val_losses": val_losses,
+            "train_accuracies": train_accuracies, "val_accuracies": val_accuracies, "final_accuracy": final}
+
+
+class Over(Exception):
+    """The last step that is wanted."""
+
+
+def first_steps(path, model_path, n_steps=60):
+    """The book's training function, left from within after n_steps; the loss of every step and each evaluation."""
+    import torch
+    from llms_from_scratch import ch06
+    from make_tokenizer_fixtures import gpt2
+
+    torch.set_num_threads(2)
+    model, config = random_model(model_path)
+    loaders, optimizer, made = training(path, gpt2(), model, config)
+    losses, evaluations = [], []
+    loss_batch, evaluate = ch06.calc_loss_batch, ch06.evaluate_model
+
+    def calc_loss_batch(*arguments):
+        loss = loss_batch(*arguments)
+        if model.training:
+            if len(losses) == n_steps:
+                raise Over
+            losses.append(loss.item())
+            print(len(losses) - 1, losses[-1], flush=True)
+        return loss
+
+    def evaluate_model(*arguments):
+        evaluations.append([len(losses) - 1, *evaluate(*arguments)])
+        return evaluations[-1][1:]
+
+    ch06.calc_loss_batch, ch06.evaluate_model = calc_loss_batch, evaluate_model
+    try:
+        ch06.train_classifier_simple(model, loaders[0], loaders[1], optimizer, torch.device("cpu"), num_epochs=1,
+                                     eval_freq=10, eval_iter=5)
+    except Over:
+        return {**made, "step_losses": losses, "evaluations": evaluations}
 
 
 def main():
     if sys.argv[2:] == ["recipe"]:
         write("recipe.json", recipe(sys.argv[1]))
+        return
+    if sys.argv[2:3] == ["steps124"]:
+        write("steps124.json", first_steps(sys.argv[1], sys.argv[3]))
         return
     write("csv.json", csv_cases())
     write("sms.json", {**sms(sys.argv[1]), "orders": orders()})

@@ -12,6 +12,11 @@ NAME.safetensors, for each row of VARIANTS and WANTED, and for the book's model 
 Weights are not stored: the test draws them from MT19937 as fill() here does, bit for bit. Gradients are computed in
 F64, so what a comparison shows is the rounding of the side that is tested; they are stored as F32.
 
+lora.safetensors     adapters of rank 3 and alpha 5, made by PEFT beside all matrices of the layers of "untied":
+  <matrix>.A, .B       the gradients of A [n_in, rank] and B [rank, n_out]
+  <matrix>.initial     A as the book's LoRALayer has it after torch.manual_seed(7)
+  last.<matrix>.A, .B  the same of the batch "last"
+
 initial.txt: lines "<init> <parameter> <n> <sum of bits> <hash of bits>": the bits of all initial weights of GPTModel
 after torch.manual_seed(123), and of GPT-2's initialisation in our order, as unsigned 32-bit words.
 """
@@ -195,6 +200,39 @@ def make_dropout(root):
     write(root, "dropout", losses.tolist(), gradients)
 
 
+def make_lora(root, rank=3, alpha=5):
+    """A drawn by the book's layers from seed 7, B normal from seed 8, so that no gradient is zero."""
+    import peft
+    from llms_from_scratch.appendix_e import LoRALayer
+
+    settings = {**BASE, **VARIANTS["untied"]}
+    config = GPT2Config(**settings, attn_implementation="eager", resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+    model = GPT2LMHeadModel(config)
+    fill(model, settings["n_layer"], list(VARIANTS).index("untied") + 1)
+    matrices = [f"h.{layer}.{name}" for layer in range(settings["n_layer"])
+                for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")]
+    shapes = [model.get_submodule("transformer." + name).weight.shape for name in matrices]
+    torch.manual_seed(7)
+    a = [LoRALayer(n_in, n_out, rank, alpha).A.detach() for n_in, n_out in shapes]
+    torch.manual_seed(8)
+    b = [torch.empty(rank, n_out).normal_(0, 0.3) for _, n_out in shapes]
+    model = peft.get_peft_model(model.double(), peft.LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True))
+    layers = [model.base_model.model.get_submodule("transformer." + name) for name in matrices]
+    for layer, first, second in zip(layers, a, b):
+        layer.lora_A.default.weight.data = first.T.contiguous().double()
+        layer.lora_B.default.weight.data = second.T.contiguous().double()
+    tensors = {name + ".initial": first for name, first in zip(matrices, a)}
+    for prefix, wanted in (("", None), ("last.", WANTED["last"])):
+        losses = losses_and_gradients(model, lambda ids: model(ids, use_cache=False).logits,
+                                      sequences(settings["vocab_size"], wanted))
+        for name, layer in zip(matrices, layers):
+            tensors[f"{prefix}{name}.A"] = layer.lora_A.default.weight.grad.T.clone()
+            tensors[f"{prefix}{name}.B"] = layer.lora_B.default.weight.grad.T.clone()
+        first_losses = losses if not prefix else first_losses
+    write(root, "lora", first_losses, tensors)
+
+
 def fingerprint(tensor):
     """Count, sum and FNV-1a of the bits, as 32-bit words."""
     words = tensor.detach().contiguous().numpy().astype("<f4").view("<u4").ravel()
@@ -232,10 +270,11 @@ def main():
         make_variant(root, name, VARIANTS["untied"], list(VARIANTS).index("untied") + 1, wanted)
     make_book(root)
     make_dropout(root)
+    make_lora(root)
     make_initial(root)
     with open(os.path.join(root, "README.md"), "w") as out:
         versions = ", ".join(f"{package} {importlib.metadata.version(package).split('+')[0]}"
-                             for package in ("torch", "transformers", "llms-from-scratch"))
+                             for package in ("torch", "transformers", "llms-from-scratch", "peft"))
         out.write("# Training fixtures\n\nLosses, gradients and initial weights of small models from PyTorch, written by\n"
                   f"tools/make_training_fixtures.py with {versions}.\nWhat the files hold is said there.\n")
 

@@ -51,7 +51,8 @@ static const struct option options[] = {
     {"val-share", 0, OPTION_DOUBLE, FIELD(classify.validation_share), "SHARE",
      "of the texts, to validate; the rest is for the test", 0, 0.999, NULL},
     {"train-layers", 0, OPTION_STRING, FIELD(layers), "N",
-     "how many blocks are trained, from the last one on; or all, or head; 1 when not given", 0, 0, NULL},
+     "how many blocks are trained, from the last one on; or all, or head; 1 when not given, all with --lora-rank", 0, 0,
+     NULL},
     {"cache-memory", 0, OPTION_SIZE, FIELD(classify.cache_memory), "SIZE",
      "memory for what frozen blocks give, which is computed once; half of what is free when not given", 0, 9e18, NULL},
     {"retrain", 0, OPTION_FLAG, FIELD(retrain), NULL, "begin anew where DIR holds a classifier already", 0, 0, NULL},
@@ -112,6 +113,7 @@ static int classify_run(void *memory, int n_operands, char **operands) {
                              "expected",
                              args.layers);
     }
+    if (args.layers == NULL && args.classify.train.lora_rank > 0) args.classify.train_layers = LLM_LAYERS_ALL;
     if (args.balance && args.no_balance) {
         return command_usage(&command_classify_train, "--balance and --no-balance exclude each other");
     }

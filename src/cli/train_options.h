@@ -47,6 +47,13 @@ extern const char *const train_computes[];
      NULL},                                                                                                            \
     {"keep-best", 0, OPTION_FLAG, F(keep_best), NULL, "keep the model of the best validation loss too, in DIR/best",   \
      0, 0, NULL},                                                                                                      \
+    {"lora-rank", 0, OPTION_INT, F(lora_rank), "N",                                                                    \
+     "train adapters of this rank (LoRA) beside the frozen matrices; merged into the model that is saved", 1, 4096,    \
+     NULL},                                                                                                            \
+    {"lora-alpha", 0, OPTION_DOUBLE, F(lora_alpha), "X", "what adapters add counts this divided by their rank",        \
+     1e-6, 1e6, NULL},                                                                                                 \
+    {"adapter", 0, OPTION_FLAG, F(adapter), NULL, "write the adapters alone, too, as PEFT reads them: DIR/adapter",    \
+     0, 0, NULL},                                                                                                      \
     {"compute", 0, OPTION_CHOICE, F(compute), "DTYPE", "what large products are computed in", 0, 0, train_computes},   \
     {"recompute", 0, OPTION_FLAG, F(recompute), NULL,                                                                  \
      "compute activations again in backward: less memory, more time; happens by itself when memory is short", 0, 0,    \

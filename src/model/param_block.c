@@ -12,7 +12,7 @@ struct trainable trainable_all(void) {
 }
 
 bool param_trainable(const struct trainable *trainable, const struct config *config, enum param param, int layer) {
-    if (!param_present(config, param)) return false;
+    if (!param_present(config, param) || trainable->adapters) return false;
     switch (param) {
     case PARAM_WTE:
     case PARAM_WPE:

@@ -14,7 +14,8 @@ struct trainable {
     int first_layer; // layers first_layer .. n_layer - 1 are trained; n_layer: none
     bool embeddings; // wte and wpe (with a tied head, the head too); only with first_layer 0
     bool final_norm;
-    bool head; // an untied head, or a classifier's
+    bool head;     // an untied head, or a classifier's
+    bool adapters; // of all these none themselves, but the adapters beside layers and head (lora.h)
 };
 
 // Everything.

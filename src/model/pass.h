@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "model/batch.h"
 #include "model/engine.h"
+#include "model/lora.h"
 #include "model/param_block.h"
 
 struct pass_options {
@@ -19,6 +20,7 @@ struct pass_options {
     double dropout_embedding; // probabilities of dropping; drawn from the generator in the order PyTorch draws them
     double dropout_attention; // in the book's model: embedding [n, n_embd]; per layer attention [n_head, T, T] per
     double dropout_residual;  // sequence, after attention [n, n_embd], after the feed-forward [n, n_embd]
+    const struct lora *lora;  // adapters whose gradients are wanted too; NULL: none
 };
 
 struct pass;

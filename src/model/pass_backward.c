@@ -8,10 +8,18 @@
 // pass->dstream, from the top of the network to the bottom.
 #include "model/pass_state.h"
 
+// The gradients of the adapter beside columns first .. first + n_columns - 1 of a weight, if there is one.
+static bool back_adapter(const struct pass *pass, enum param weight, int layer, int first, int n_columns,
+                         const float *dout, const float *x, int n, struct llm_error *err) {
+    const struct lora *lora = pass->options.lora;
+    return lora == NULL || lora_backward(lora, weight, layer, first, n_columns, dout, x, n, err);
+}
+
 // What linear_backward is called with for n rows.
 static bool back_linear(const struct pass *pass, const struct param_block *gradients, float *dx, const float *dout,
                         const float *x, enum param weight, int layer, int n, struct llm_error *err) {
     const struct linear linear = block_linear(pass->engine, weight, layer);
+    if (!back_adapter(pass, weight, layer, 0, linear.weight.cols, dout, x, n, err)) return false;
     return pass->engine->ops->linear_backward(pass->engine->ops, dx, param_block_at(gradients, weight, layer),
                                               param_block_at(gradients, weight + 1, layer), dout, x, &linear, n, err);
 }
@@ -81,6 +89,7 @@ static bool back_qkv_columns(const struct pass *pass, const struct param_block *
     const struct linear linear = block_qkv_columns(pass->engine, layer, first, n_columns);
     float *dweight = param_block_at(gradients, PARAM_ATTN_QKV_WEIGHT, layer);
     float *dbias = param_block_at(gradients, PARAM_ATTN_QKV_BIAS, layer);
+    if (!back_adapter(pass, PARAM_ATTN_QKV_WEIGHT, layer, first, n_columns, dout, x, n, err)) return false;
     return pass->engine->ops->linear_backward(pass->engine->ops, dx, dweight != NULL ? dweight + first : NULL,
                                               dbias != NULL ? dbias + first : NULL, dout, x, &linear, n, err);
 }

@@ -150,6 +150,8 @@ static bool compute_loss(void *user, const struct train_call *call, struct llm_e
                                 param_block_at(call->gradients, PARAM_SCORE, 0),
                                 param_block_at(call->gradients, PARAM_SCORE_BIAS, 0), run->head.logits, hidden, &linear,
                                 batch->n_rows, err) &&
+           (call->lora == NULL || lora_backward(call->lora, PARAM_SCORE, 0, 0, run->head.n_labels, run->head.logits,
+                                                hidden, batch->n_rows, err)) &&
            (is_head_alone || pass_backward(call->pass, run->head.dhidden, call->gradients, err));
 }
 
@@ -223,7 +225,8 @@ static bool end_epoch(void *user, struct trainer *trainer, struct random *random
 // ---- What is left ---------------------------------------------------------------------------
 
 // GPT2ForSequenceClassification's head has no bias, so it is moved into the final norm's for as long as this takes.
-static bool save_folded(struct classify_run *run, const char *path, struct llm_error *err) {
+static bool save(void *user, const struct lora *lora, const char *path, struct llm_error *err) {
+    struct classify_run *run = user;
     struct config *config = &run->engine->config;
     float *norm = param_block_at(&run->weights, PARAM_LN_F_BIAS, 0);
     const size_t bytes = (size_t)config->n_embd * sizeof *norm;
@@ -234,15 +237,12 @@ static bool save_folded(struct classify_run *run, const char *path, struct llm_e
     bool ok = classify_fold_bias(config, param_block_at(&run->weights, PARAM_SCORE, 0),
                                  param_block_at(&run->weights, PARAM_SCORE_BIAS, 0), norm, &folded, err);
     config->score_bias = !folded;
-    ok = ok && model_save(run->engine, path, DTYPE_F32, true, err);
+    ok = ok &&
+         (lora != NULL ? lora_save(lora, run->engine, path, err) : model_save(run->engine, path, DTYPE_F32, true, err));
     config->score_bias = true;
     memcpy(norm, before, bytes);
     free(before);
     return ok;
-}
-
-static bool save(void *user, const char *path, struct llm_error *err) {
-    return save_folded(user, path, err);
 }
 
 // What the book's class has not gets no file: the model is whole without it.

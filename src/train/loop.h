@@ -17,6 +17,7 @@ struct trainer {
     struct pass_options pass_options;
     struct pass *pass;
     struct optimizer optimizer;
+    struct lora lora; // zeroed: no adapters
     struct schedule schedule;
     struct llm_train_plan plan;
     struct packed *batches; // [grad_accum] of a step, or the first one of an evaluation
@@ -44,6 +45,9 @@ void train_teardown(struct trainer *trainer);
 bool train_clear(const char *out, struct llm_error *err);
 // Removes what killed processes were writing into `out` and did not finish. Likewise.
 void train_sweep(const char *out);
+
+// The adapters as options and task want them.
+struct lora_options train_lora_options(const struct trainer *trainer);
 
 // Seconds on a clock that never goes back.
 double train_clock(void);

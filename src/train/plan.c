@@ -60,6 +60,21 @@ static int64_t count_params(const struct config *config, const struct trainable 
     return n;
 }
 
+// With adapters, what they take counts as weights.
+static bool plan_adapters(struct trainer *trainer, struct llm_error *err) {
+    const struct lora_options options = train_lora_options(trainer);
+    if (options.rank == 0) return true;
+    int64_t n_params;
+    trainer->plan.bytes_weights += lora_bytes(&trainer->engine->config, &options, &n_params);
+    trainer->plan.n_params += n_params;
+    const bool writes = trainer->options->adapter, has_layers = options.first_layer < trainer->engine->config.n_layer;
+    if (n_params > 0 && (has_layers || !writes)) return true;
+    return error_set(err, LLM_ERROR_ARGUMENT,
+                     n_params == 0
+                         ? "nothing would be trained: of this model's head alone there are no adapters"
+                         : "a directory of adapters has those of one block at least: train more than the head");
+}
+
 static bool plan_memory(struct trainer *trainer, struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
     const struct config *config = &trainer->engine->config;
@@ -67,12 +82,14 @@ static bool plan_memory(struct trainer *trainer, struct llm_error *err) {
     struct pass_options *pass = &trainer->pass_options;
     plan->n_params = count_params(config, &pass->trainable);
     plan->bytes_weights = param_block_bytes(config, NULL);
+    const int64_t bytes_loaded = plan->bytes_weights;
+    if (!plan_adapters(trainer, err)) return false;
     plan->bytes_gradients = param_block_bytes(config, &pass->trainable);
     plan->bytes_moments = 2 * plan->bytes_gradients;
     plan->bytes_activations = pass_bytes(config, pass);
     // The weights are there already when the machine is asked.
-    const int64_t available = options->memory > 0 ? options->memory : memory_available() + plan->bytes_weights;
-    if (options->memory == 0 && available == plan->bytes_weights) return true;
+    const int64_t available = options->memory > 0 ? options->memory : memory_available() + bytes_loaded;
+    if (options->memory == 0 && available == bytes_loaded) return true;
     if (bytes_total(plan) > available && !pass->recompute) {
         pass->recompute = true;
         plan->bytes_activations = pass_bytes(config, pass);
@@ -105,6 +122,10 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
         .dropout_attention = options->dropout,
         .dropout_residual = options->dropout,
     };
+    if (options->lora_rank > 0) {
+        trainer->pass_options.trainable =
+            (struct trainable){.first_layer = trainer->task->trainable.first_layer, .adapters = true};
+    }
     trainer->plan.recompute = options->recompute;
     return count_steps(trainer, err) && plan_memory(trainer, err);
 }

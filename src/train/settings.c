@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    MAX_RANK = 4096
+};
+
 void train_options_init(struct llm_train_options *options) {
     *options = (struct llm_train_options){
         .epochs = 1,
@@ -28,6 +32,7 @@ void train_options_init(struct llm_train_options *options) {
         .eval_iter = 5,
         .save_every = 1000,
         .compute = LLM_COMPUTE_F32,
+        .lora_alpha = 16,
     };
 }
 
@@ -53,7 +58,7 @@ static const struct real_limit real_limits[] = {
     REAL("initial-lr", initial_lr, -1, 100),  REAL("weight-decay", weight_decay, 0, 100),
     REAL("beta1", beta1, 0, 0.999999),        REAL("beta2", beta2, 0, 0.999999),
     REAL("epsilon", epsilon, 1e-30, 1),       REAL("clip", clip, 0, 1e9),
-    REAL("dropout", dropout, 0, 0.99),
+    REAL("dropout", dropout, 0, 0.99),        REAL("lora-alpha", lora_alpha, 1e-6, 1e6),
 };
 
 static bool check_reals(const struct llm_train_options *options, struct llm_error *err) {
@@ -82,6 +87,7 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
         {"save-every", (double)options->save_every, 0, 1e15},
         {"compute", options->compute, 0, LLM_COMPUTE_BF16},
         {"memory", (double)options->memory, 0, 9e18},
+        {"lora-rank", options->lora_rank, 0, MAX_RANK},
     };
     for (size_t i = 0; i < sizeof wholes / sizeof wholes[0]; i++) {
         if (wholes[i].value >= wholes[i].min && wholes[i].value <= wholes[i].max) continue;
@@ -89,6 +95,9 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
                          wholes[i].name, wholes[i].value, wholes[i].min, wholes[i].max);
     }
     if (!check_reals(options, err)) return false;
+    if (options->adapter && options->lora_rank == 0) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "there are no adapters to write: lora-rank is 0");
+    }
     if (options->min_lr > options->lr) {
         return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
                          options->lr);
@@ -102,8 +111,14 @@ json_t *train_settings_json(const struct llm_train_options *options) {
     static const char *const schedules[] = {"constant", "cosine"};
     static const char *const decays[] = {"all", "matrices"};
     static const char *const computes[] = {"f32", "bf16"};
+    json_t *lora = NULL;
+    if (options->lora_rank > 0) {
+        lora = json_pack("{s:i, s:f, s:b}", "lora_rank", options->lora_rank, "lora_alpha", options->lora_alpha,
+                         "adapter", options->adapter);
+        if (lora == NULL) return NULL;
+    }
     return json_pack("{s:i, s:I, s:f, s:s, s:f, s:f, s:f, s:i, s:i, s:f, s:s, s:f, s:f, s:f, s:f, s:b, s:f, s:I, s:I, "
-                     "s:i, s:I, s:s}",
+                     "s:i, s:I, s:s, s:o*}",
                      "epochs", options->epochs, "steps", (json_int_t)options->steps, "lr", options->lr, "schedule",
                      schedules[options->schedule], "min_lr", options->min_lr, "warmup", options->warmup, "initial_lr",
                      options->initial_lr, "batch_size", options->batch_size, "grad_accum", options->grad_accum,
@@ -111,7 +126,7 @@ json_t *train_settings_json(const struct llm_train_options *options) {
                      "beta2", options->beta2, "epsilon", options->epsilon, "clip", options->clip, "clip_after_warmup",
                      options->clip_after_warmup, "dropout", options->dropout, "seed", (json_int_t)options->seed,
                      "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "patience",
-                     (json_int_t)options->patience, "compute", computes[options->compute]);
+                     (json_int_t)options->patience, "compute", computes[options->compute], "lora", lora);
 }
 
 // A value as a person writes it; "nothing" for what is not there.

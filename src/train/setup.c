@@ -13,7 +13,7 @@
 
 // What a run leaves in its directory, in the order in which it goes when the run begins anew: at no moment does what is
 // left pass for a finished run, and as long as there is a checkpoint, it and the log belong together.
-static const char *const run_files[] = {"run.json", "checkpoint", "model", "best", "plots", "log.csv"};
+static const char *const run_files[] = {"run.json", "checkpoint", "model", "adapter", "best", "plots", "log.csv"};
 
 static bool holds_run(const char *out) {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
@@ -92,6 +92,7 @@ void train_teardown(struct trainer *trainer) {
     if (trainer->losses != NULL) trainer->engine->ops->free(trainer->engine->ops, trainer->losses);
     frozen_release(&trainer->frozen);
     optimizer_release(&trainer->optimizer);
+    lora_release(&trainer->lora);
     pass_free(trainer->pass);
     train_log_close(&trainer->log);
     json_decref(trainer->run);
@@ -122,6 +123,38 @@ static bool allocate_arrays(struct trainer *trainer, struct llm_error *err) {
     return true;
 }
 
+struct lora_options train_lora_options(const struct trainer *trainer) {
+    const struct llm_train_options *options = trainer->options;
+    const struct trainable *trainable = &trainer->task->trainable;
+    return (struct lora_options){
+        .rank = options->lora_rank,
+        .alpha = options->lora_alpha,
+        .first_layer = trainable->first_layer,
+        .head = trainable->head,
+        .max_rows = trainer->pass_options.max_tokens,
+        .seed = options->seed,
+    };
+}
+
+static bool add_adapters(struct trainer *trainer, struct llm_error *err) {
+    struct lora *lora = &trainer->lora;
+    const struct lora_options options = train_lora_options(trainer);
+    if (options.rank == 0) return true;
+    if (!lora_init(lora, trainer->engine, trainer->weights, &options, err)) return false;
+    trainer->pass_options.lora = lora;
+    for (int i = 0; i < lora->n_adapters; i++) {
+        const struct adapter *adapter = &lora->adapters[i];
+        const struct train_tensor a = {lora_a(lora, adapter, LORA_WEIGHT), lora_a(lora, adapter, LORA_GRADIENT),
+                                       lora_a(lora, adapter, LORA_M),      lora_a(lora, adapter, LORA_V),
+                                       lora_a_size(lora, adapter),         true};
+        const struct train_tensor b = {lora_b(lora, adapter, LORA_WEIGHT), lora_b(lora, adapter, LORA_GRADIENT),
+                                       lora_b(lora, adapter, LORA_M),      lora_b(lora, adapter, LORA_V),
+                                       lora_b_size(lora, adapter),         true};
+        if (!optimizer_add(&trainer->optimizer, &a, err) || !optimizer_add(&trainer->optimizer, &b, err)) return false;
+    }
+    return true;
+}
+
 // Activations below the lowest trained layer are kept where nothing in them changes.
 static bool init_frozen(struct trainer *trainer, struct llm_error *err) {
     const struct pass_options *pass = &trainer->pass_options;
@@ -143,7 +176,8 @@ bool train_setup(struct trainer *trainer, const struct train_tensor *extra, int 
     if (options->compute == LLM_COMPUTE_BF16 && !ops_use_bf16(ops, err)) return false;
     if (!train_plan(trainer, err) || !allocate_arrays(trainer, err) ||
         !optimizer_init(&trainer->optimizer, trainer->engine, &trainer->pass_options.trainable, trainer->weights,
-                        options, err)) {
+                        options, err) ||
+        !add_adapters(trainer, err)) {
         return false;
     }
     for (int i = 0; i < n_extra; i++) {

@@ -46,6 +46,7 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, enum tra
         .scales = trainer->scales,
         .losses = trainer->losses,
         .gradients = gradients,
+        .lora = trainer->pass_options.lora,
         .random = random,
     };
     const int n_rows = packed->batch.n_rows;
@@ -107,6 +108,7 @@ bool train_step(struct trainer *trainer, struct step_report *report, struct llm_
     const float coefficient = clip_coefficient(clips ? options->clip : 0, report->norm);
     report->lr = schedule_rate(&trainer->schedule, state->step);
     optimizer_step(&trainer->optimizer, state->step + 1, report->lr, coefficient);
+    if (!lora_merge(&trainer->lora, err)) return false;
     state->step++;
     state->done++;
     state->examples += n;

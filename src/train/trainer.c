@@ -71,8 +71,19 @@ static bool save_model(struct trainer *trainer, const char *name, struct llm_err
     char *path = path_join(trainer->out, name);
     if (path == NULL) return error_memory(err, "path");
     const struct train_task *task = trainer->task;
-    const bool ok = task->save != NULL ? task->save(task->user, path, err)
+    const bool ok = task->save != NULL ? task->save(task->user, NULL, path, err)
                                        : model_save(trainer->engine, path, DTYPE_F32, true, err);
+    free(path);
+    return ok;
+}
+
+static bool save_adapters(struct trainer *trainer, struct llm_error *err) {
+    if (!trainer->options->adapter) return true;
+    char *path = path_join(trainer->out, "adapter");
+    if (path == NULL) return error_memory(err, "path");
+    const struct train_task *task = trainer->task;
+    const bool ok = task->save != NULL ? task->save(task->user, &trainer->lora, path, err)
+                                       : lora_save(&trainer->lora, trainer->engine, path, err);
     free(path);
     return ok;
 }
@@ -228,7 +239,8 @@ static bool resume(struct trainer *trainer, struct llm_error *err) {
                       trainer->out);
     } else {
         struct train_state *state = &trainer->state;
-        ok = checkpoint_read(path, state, trainer->run, &trainer->optimizer, err) && check_position(trainer, path, err);
+        ok = checkpoint_read(path, state, trainer->run, &trainer->optimizer, err) &&
+             check_position(trainer, path, err) && lora_merge(&trainer->lora, err);
         ok = ok && train_log_resume(&trainer->log, log, state->log_size, err);
         trainer->before = state->seconds;
         trainer->saved = ok;
@@ -270,7 +282,7 @@ static bool begin(struct trainer *trainer, struct llm_error *err) {
 static bool end(struct trainer *trainer, struct llm_error *err) {
     const struct train_task *task = trainer->task;
     const bool finished = trainer->state.step == trainer->plan.n_steps;
-    if ((finished && !save_model(trainer, "model", err)) ||
+    if ((finished && !(save_model(trainer, "model", err) && save_adapters(trainer, err))) ||
         (task->finish != NULL &&
          !task->finish(task->user, trainer, &trainer->state.random, finished, trainer->out, err)) ||
         !train_report(trainer, finished, err)) {

@@ -33,6 +33,7 @@ struct train_call {
     const float *scales;           // [n_rows] the loss is the sum of scales[i] * losses[i]
     float *losses;                 // [n_rows]
     struct param_block *gradients; // NULL: losses only
+    const struct lora *lora;       // adapters, whose gradients are wanted with the others; NULL: none
     struct random *random;         // NULL: no dropout
 };
 
@@ -59,8 +60,9 @@ struct train_task {
     // After each epoch: a sample, an accuracy, as above; `random` is the run's own. NULL: nothing.
     bool (*epoch)(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
                   struct llm_error *err);
-    // Writes the model as it is as directory `path`. NULL: as any model is saved.
-    bool (*save)(void *user, const char *path, struct llm_error *err);
+    // Writes the model as it is, or, unless `lora` is NULL, the adapters alone, as directory `path`. NULL: as those of
+    // any model are saved.
+    bool (*save)(void *user, const struct lora *lora, const char *path, struct llm_error *err);
     // Pictures and whatever else lies beside the log, at the end and when the run is stopped. NULL: nothing.
     bool (*finish)(void *user, struct trainer *trainer, struct random *random, bool finished, const char *out,
                    struct llm_error *err);

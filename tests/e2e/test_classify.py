@@ -244,6 +244,102 @@ def test_killed_and_resumed(small, my_llm, tmp_path, env):
         assert runs[0][name] == runs[1][name]
 
 
+LORA = ["--lora-rank", 4, "--lora-alpha", 32, "--train-layers", 2, "--adapter"]
+LORA_ALL = ["--lora-rank", 4, "--lora-alpha", 16, "--adapter", "--lr", 3e-4, "--epochs", 4]
+
+
+def everything_in(out):
+    names = ["model/model.safetensors", "model/config.json", "review_classifier.pth", "test.csv", "report.md",
+             "adapter/adapter_model.safetensors"]
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def test_killed_at_any_moment(small, my_llm, tmp_path, env):
+    """kill -9 at six random moments, in as many runs as that takes, with adapters: the same files to the bit."""
+    small = [*small, *LORA, "--save-every", 2]
+    whole = tmp_path / "whole"
+    assert my_llm("classify", "train", *small, "--out", whole).code == 0
+    want, draw = everything_in(whole), random.Random(5)
+    kills = finished = 0
+    while kills < 6 or finished == 0:
+        out = tmp_path / f"run{finished}"
+        begun = any((out / name).exists() for name in ("log.csv", "checkpoint", "run.json"))
+        command = [PROGRAM, "classify", "train", *map(str, small), "--out", out, *(["--resume"] if begun else [])]
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            process.wait(timeout=draw.uniform(0, 0.6) if kills < 6 else 60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        errors = process.communicate()[1].decode()
+        if process.returncode == 0:
+            finished += 1
+            assert everything_in(out) == want
+            continue
+        assert process.returncode == -signal.SIGKILL, errors
+        kills += 1
+
+
+# ---- Adapters -------------------------------------------------------------------------------
+
+
+def tensors_of(path):
+    """Shapes and bytes of a safetensors file."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + size])
+    head.pop("__metadata__", None)
+    return {name: (each["shape"], data[8 + size + each["data_offsets"][0] : 8 + size + each["data_offsets"][1]])
+            for name, each in head.items()}
+
+
+def test_lora(my_llm, small, trained, tmp_path):
+    """Adapters of all layers learn the task; merged, nothing but the matrices beside which they lie has changed."""
+    out = tmp_path / "lora"
+    result = my_llm("classify", "train", *small, "--out", out, *LORA_ALL)
+    assert result.code == 0, result
+    run = json.loads((out / "run.json").read_text())
+    assert run["run"]["settings"]["lora"] == {"lora_rank": 4, "lora_alpha": 16.0, "adapter": True}
+    assert run["plan"]["trained_parameters"] == 4 * (6 * 4 * (256 + 768) + 256 + 3)
+    assert run["final_accuracy"]["test"] > 0.9
+    assert my_llm("classify", "predict", out, "The old soup, number 7").out.split("\t")[0] == "food"
+    merged, base = tensors_of(out / "model" / "model.safetensors"), tensors_of(trained / "model" / "model.safetensors")
+    for name, (shape, numbers) in merged.items():
+        if name.startswith("transformer.h.5") or name.startswith("transformer.ln_f") or name == "score.weight":
+            continue  # trained in both, or the head's bias lies there
+        adapted = len(shape) == 2 and ".h." in name
+        assert (numbers == base[name][1]) == (not adapted), name
+    adapter = tensors_of(out / "adapter" / "adapter_model.safetensors")
+    assert len(adapter) == 6 * 4 * 2 + 3
+    first = "base_model.model.transformer.h.0.attn.c_attn.lora_"
+    assert adapter[first + "A.weight"][0] == [4, 256] and adapter[first + "B.weight"][0] == [768, 4]
+    for name in ("score.weight", "transformer.ln_f.weight", "transformer.ln_f.bias"):
+        assert adapter["base_model.model." + name][1] == merged[name][1]
+    config = json.loads((out / "adapter" / "adapter_config.json").read_text())
+    assert config["r"] == 4 and config["lora_alpha"] == 16 and config["task_type"] == "SEQ_CLS"
+    assert config["layers_to_transform"] is None
+
+
+def test_what_changes_no_bit_of_adapters(my_llm, small, tmp_path):
+    whole, small = tmp_path / "whole", [*small, "--epochs", 1]
+    assert my_llm("classify", "train", *small, *LORA, "--out", whole).code == 0
+    want = everything_in(whole)
+    config = json.loads((whole / "adapter" / "adapter_config.json").read_text())
+    assert config["layers_to_transform"] == [4, 5] and config["layers_pattern"] == "h"
+    for more in (["--cache-memory", 0], ["--recompute"]):
+        out = tmp_path / more[0]
+        assert my_llm("classify", "train", *small, *LORA, *more, "--out", out).code == 0
+        assert everything_in(out) == want
+    # Of the head alone there is nothing that PEFT calls an adapter; trained it can be.
+    head = ["--lora-rank", 4, "--train-layers", "head"]
+    assert my_llm("classify", "train", *small, *head, "--out", tmp_path / "head").code == 0
+    refused = my_llm("classify", "train", *small, *head, "--adapter", "--out", tmp_path / "refused")
+    assert refused.code == 1 and "those of one block at least" in refused.err
+    refused = my_llm("classify", "train", *small, "--adapter", "--out", tmp_path / "refused")
+    assert refused.code == 1 and "lora-rank is 0" in refused.err
+    other = my_llm("classify", "train", *small, *LORA, "--lora-rank", 5, "--out", whole)
+    assert other.code == 1 and "lora_rank 4, now it is 5" in other.err
+
+
 # ---- What is refused ------------------------------------------------------------------------
 
 
@@ -260,6 +356,22 @@ def test_bad_data(my_llm, bundled, tmp_path, content, sentence):
     assert len([line for line in result.err.splitlines() if sentence in line]) == 1
 
 
+def test_a_line_without_end(program, bundled, tmp_path, env):
+    """A gigabyte in one field is refused after the first megabytes, in little memory."""
+    path = tmp_path / "long.csv"
+    with open(path, "wb") as file:
+        file.write(b"text,label\nshort one,a\nshort two,b\n" + b"x" * (20 << 20))
+        file.truncate(1 << 30)  # the rest is a hole, which takes no disk
+    command = ["classify", "train", "--data", path, "-m", bundled, "--out", tmp_path / "run"]
+    process = subprocess.Popen([program, *map(str, command)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 1 and "line 4: a field has more than 16 MiB" in errors, errors
+    assert usage.ru_maxrss < (1 << 20)  # KiB; sanitizers take some
+    assert not (tmp_path / "run").exists()
+
+
 def test_bad_places(my_llm, small, bundled, tmp_path):
     (tmp_path / "file").write_text("")
     for more, sentence in [
@@ -267,6 +379,7 @@ def test_bad_places(my_llm, small, bundled, tmp_path):
         (["--data", tmp_path], str(tmp_path)),
         (["--text-column", "nothing"], "nothing"),
         (["--out", tmp_path / "file" / "run"], "file"),
+        (["--out", "/proc/run"], "/proc/run"),
         (["--train-layers", "7"], "the model has 6 blocks"),
         (["--max-length", "999"], "context of 256"),
     ]:

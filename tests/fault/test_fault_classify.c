@@ -19,6 +19,7 @@ struct place {
     char rows[80], run[80];
     char *weights; // [size] of the run that nothing disturbed
     size_t size;
+    int rank; // of adapters; 0: none
 };
 
 static bool classify(const struct place *place, bool resume, struct llm_error *err) {
@@ -34,6 +35,8 @@ static bool classify(const struct place *place, bool resume, struct llm_error *e
     train->save_every = 1;
     train->resume = resume;
     train->overwrite = !resume;
+    train->lora_rank = place->rank;
+    train->adapter = place->rank > 0;
     return llm_classify_train(place->run, &options, NULL, err);
 }
 
@@ -43,8 +46,9 @@ static bool read_weights(const struct place *place, char **bytes, size_t *size) 
     return file_read(path, 1 << 20, bytes, size, NULL);
 }
 
-static int place_setup(void **state) {
+static int place_make(void **state, int rank) {
     struct place *place = calloc(1, sizeof *place);
+    if (place != NULL) place->rank = rank;
     if (place == NULL || setenv("PATH", "/nonexistent", 1) != 0) return -1; // no gnuplot
     strcpy(place->folder, fault_template());
     if (mkdtemp(place->folder) == NULL) return -1;
@@ -59,6 +63,14 @@ static int place_setup(void **state) {
     }
     *state = place;
     return 0;
+}
+
+static int place_setup(void **state) {
+    return place_make(state, 0);
+}
+
+static int place_setup_adapters(void **state) {
+    return place_make(state, 2);
 }
 
 static int place_teardown(void **state) {
@@ -135,6 +147,8 @@ static void labelling(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(memory, place_setup, place_teardown),
+        {"memory, adapters", memory, place_setup_adapters, place_teardown, NULL},
+        {"disk, adapters", disk, place_setup_adapters, place_teardown, NULL},
         cmocka_unit_test_setup_teardown(files, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(disk, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(labelling, place_setup, place_teardown),
