@@ -145,3 +145,7 @@ void template_put_header(struct strbuf *out, const struct template *template, co
 void template_put_answer(struct strbuf *out, const struct template *template, const struct instruction *item) {
     put_range(out, template, template->output, template->size, item);
 }
+
+const char *template_behind(const struct template *template) {
+    return template->text + template->output + strlen(OUTPUT);
+}

@@ -41,5 +41,7 @@ void template_put_prompt(struct strbuf *out, const struct template *template, co
 void template_put_header(struct strbuf *out, const struct template *template, const struct instruction *item);
 // Appends the answer and what the template has behind it.
 void template_put_answer(struct strbuf *out, const struct template *template, const struct instruction *item);
+// What the template has behind the answer, borrowed; "" in Alpaca's style.
+const char *template_behind(const struct template *template);
 
 #endif

@@ -51,6 +51,30 @@ static bool copy_labels(struct llm_engine *engine, const char *const *labels, st
     return true;
 }
 
+// Copies the parameters before `end` that the new model has from `base`.
+static void copy_params(struct llm_engine *engine, const struct llm_engine *base, enum param end) {
+    for (int p = 0; p < (int)end; p++) {
+        const enum param param = (enum param)p;
+        for (int layer = 0; layer < param_count(&engine->config, param); layer++) {
+            const bool tied = param == PARAM_HEAD && base->config.tied_head;
+            const struct matrix *from = weights_get(&base->weights, tied ? PARAM_WTE : param, layer);
+            dtype_to_f32(param_block_at(&engine->own, param, layer), from->data, from->dtype,
+                         (size_t)param_size(&engine->config, param));
+        }
+    }
+}
+
+struct llm_engine *engine_untied(struct llm_engine *base, const struct llm_engine_options *options,
+                                 struct llm_error *err) {
+    struct config config = base->config;
+    config.tied_head = false;
+    struct llm_tokenizer *tokenizer = base->tokenizer;
+    base->tokenizer = NULL;
+    struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
+    if (engine != NULL) copy_params(engine, base, PARAM_COUNT);
+    return engine;
+}
+
 struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
                                      const struct llm_engine_options *options, struct llm_error *err) {
     struct config config = base->config;
@@ -63,14 +87,7 @@ struct llm_engine *engine_classifier(struct llm_engine *base, const char *const 
     base->tokenizer = NULL;
     struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
     if (engine == NULL) return NULL;
-    for (int p = 0; p < PARAM_SCORE; p++) {
-        const enum param param = (enum param)p;
-        for (int layer = 0; layer < param_count(&config, param); layer++) {
-            const struct matrix *from = weights_get(&base->weights, param, layer);
-            dtype_to_f32(param_block_at(&engine->own, param, layer), from->data, from->dtype,
-                         (size_t)param_size(&config, param));
-        }
-    }
+    copy_params(engine, base, PARAM_SCORE);
     if (copy_labels(engine, labels, err)) return engine;
     llm_engine_free(engine);
     return NULL;
