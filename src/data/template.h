@@ -26,6 +26,7 @@ struct template {
     size_t instruction, input, output; // where the marks are; input SIZE_MAX: there is none
     size_t input_begin, input_end;     // what is left out without an input
     size_t header;                     // where the response's paragraph begins: "\n\n### Response:\n{output}"
+    size_t answer; // where the answer begins: at {output}, or at the spaces before it, which its first word's token has
 };
 
 // The Alpaca style.
