@@ -624,7 +624,7 @@ struct llm_instruction {
 };
 
 // Answers instructions [n], several at a time. responses [n] receives the answers without white space around them
-// (llm_free each); one whose prompt is longer than the context is "". `options` may be NULL.
+// (llm_free each); NULL: the prompt is longer than the context. `options` may be NULL.
 LLM_API bool llm_instruct_respond(struct llm_engine *engine, const struct llm_instruction *instructions, size_t n,
                                   const struct llm_respond_options *options, char **responses, struct llm_error *err);
 

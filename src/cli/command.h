@@ -92,6 +92,8 @@ extern const struct command command_classify_train;
 extern const struct command command_classify_eval;
 extern const struct command command_classify_predict;
 extern const struct command command_instruct_train;
+extern const struct command command_instruct_respond;
+extern const struct command command_instruct_chat;
 extern const struct command command_instruct_score;
 extern const struct command command_tokenize;
 extern const struct command command_info;

@@ -11,6 +11,8 @@ const struct command *const commands[] = {
     &command_classify_eval,
     &command_classify_predict,
     &command_instruct_train,
+    &command_instruct_respond,
+    &command_instruct_chat,
     &command_instruct_score,
     &command_tokenize,
     &command_info,

@@ -212,7 +212,8 @@ bool respond_run(const struct respond_job *job, struct llm_error *err) {
 
 static bool keep(void *user, size_t item, const char *text, size_t size, struct llm_error *err) {
     char **responses = user;
-    responses[item] = text == NULL ? strdup("") : strndup(text, size);
+    if (text == NULL) return true;
+    responses[item] = strndup(text, size);
     return responses[item] != NULL || error_memory(err, "answer");
 }
 
