@@ -185,6 +185,12 @@ LLM_API int32_t llm_tokenizer_eot(const struct llm_tokenizer *tokenizer);
 LLM_API bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *text, size_t size,
                                   bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err);
 
+// The same ids, found by n_threads threads (0: as many as there are cores for this process) where the text is long
+// enough to be worth it.
+LLM_API bool llm_tokenizer_encode_parallel(const struct llm_tokenizer *tokenizer, const char *text, size_t size,
+                                           bool allow_special, int n_threads, int32_t **ids, size_t *n_ids,
+                                           struct llm_error *err);
+
 // Where a long text may be cut into parts that are encoded one after another: the ids of the first llm_tokenizer_cut()
 // bytes followed by the ids of the rest (with whatever comes behind it) are the ids of the whole. It is the last place
 // in text [size] where white space follows something else; 0 when there is none.

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/bench_output.h"
+#include "cli/bench_tokenizer.h"
 #include "cli/bench_train.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -37,6 +38,8 @@ struct bench_args {
     int threads;
     bool train;
     int compute;
+    int batch_size, tokens; // of a step; 0: not given
+    const char *tokenizer;  // a text
     bool quick;
     bool csv;
     bool json;
@@ -56,6 +59,12 @@ static const struct option options[] = {
     {"train", 0, OPTION_FLAG, FIELD(train), NULL, "steps of training instead", 0, 0, NULL},
     {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "with --train: what large products are computed in", 0, 0,
      train_computes},
+    {"batch-size", 0, OPTION_INT, FIELD(batch_size), "N", "with --train: steps of so many examples only", 1, 4096,
+     NULL},
+    {"tokens", 0, OPTION_INT, FIELD(tokens), "N", "with --batch-size: tokens in each of them (default 64)", 1, 65536,
+     NULL},
+    {"tokenizer", 0, OPTION_STRING, FIELD(tokenizer), "FILE",
+     "turn this text into ids instead, with MODEL's vocabulary or GPT-2's", 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, FIELD(quick), NULL, "a few tokens, once: to see that it runs, not to measure", 0, 0,
      NULL},
     {"csv", 0, OPTION_FLAG, FIELD(csv), NULL, "print CSV", 0, 0, NULL},
@@ -276,6 +285,22 @@ static bool print_results(const struct bench *bench, struct llm_error *err) {
     return true;
 }
 
+static int run_tokenizer(const struct bench_args *args) {
+    if (args->train || args->synthetic != SYNTHETIC_NONE) {
+        return command_usage(&command_bench, "--tokenizer goes without --train and --synthetic");
+    }
+    const struct bench_tokenizer_args tokenizer = {
+        .file = args->tokenizer,
+        .model = args->model,
+        .repetitions = args->repetitions,
+        .n_threads = args->threads,
+        .csv = args->csv,
+        .json = args->json,
+    };
+    struct llm_error err = {0};
+    return bench_tokenizer(&tokenizer, &err) ? 0 : command_failed(&err);
+}
+
 static int bench_run(void *memory, int n_operands, char **operands) {
     struct bench_args *args = memory;
     if ((n_operands > 0) + (args->model != NULL) + (args->synthetic != SYNTHETIC_NONE) > 1) {
@@ -284,15 +309,28 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     if (args->compute != LLM_COMPUTE_F32 && !args->train) {
         return command_usage(&command_bench, "--compute is for --train");
     }
+    if (args->batch_size > 0 && !args->train) return command_usage(&command_bench, "--batch-size is for --train");
+    if (args->tokens > 0 && args->batch_size == 0) {
+        return command_usage(&command_bench, "--tokens goes with --batch-size");
+    }
     if (args->csv && args->json) return command_usage(&command_bench, "--csv and --json exclude each other");
     if (n_operands > 0) args->model = operands[0];
     if (args->quick) args->repetitions = 1;
+    if (args->tokenizer != NULL) return run_tokenizer(args);
     struct llm_error err = {0};
     struct bench bench = {.args = args};
     bool ok = bench_open(&bench, &err) && measure_machine(&bench, &err);
     if (args->train) {
-        ok = ok && bench_train(bench.engine, &bench.model, args->compute, args->quick, args->repetitions, bench.results,
-                               &bench.n_results, &err);
+        const struct bench_training training = {
+            .n_sequences = args->batch_size,
+            .n_tokens = args->batch_size == 0 ? 0
+                        : args->tokens > 0    ? args->tokens
+                                              : 64,
+            .compute = args->compute,
+            .quick = args->quick,
+            .repetitions = args->repetitions,
+        };
+        ok = ok && bench_train(bench.engine, &bench.model, &training, bench.results, &bench.n_results, &err);
     } else {
         ok = ok && measure_prompts(&bench, &err) && measure_generation(&bench, &err);
     }
@@ -306,7 +344,8 @@ const struct command command_bench = {
     .name = "bench",
     .summary = "measure how fast a model runs, beside what the machine can do",
     .usage = "[options] [--train] [MODEL]\n"
-             "[options] [--train] --synthetic SIZE",
+             "[options] [--train] --synthetic SIZE\n"
+             "[options] --tokenizer FILE [MODEL]",
     .description =
         "Measures the machine first: how fast it reads memory, multiplies matrices (oneDNN's sgemm in GPT-2's shapes) "
         "and multiplies and adds in registers, on one thread and on all. Then the model: processing a prompt of 128, "
@@ -317,11 +356,16 @@ const struct command command_bench = {
         "reading, a prompt by sgemm. A model small enough for the processor's caches can read faster than memory. A "
         "prompt is computed once however many sequences continue it, so prompts have no batch of 8.\n\n"
         "--train measures optimizer steps, forward, backward and AdamW, on random tokens: 4 examples of 64 and of 256 "
-        "tokens, and one of 1,024, as far as the context goes. GFLOP/s then counts backward as twice forward.\n\n"
+        "tokens, and one of 1,024, as far as the context goes; or --batch-size examples of --tokens tokens. GFLOP/s "
+        "then counts backward as twice forward.\n\n"
+        "--tokenizer measures encoding, on one thread and on all: with a tokenizer that has seen nothing, and with one "
+        "that has met the text's words before, as in a program that goes on running.\n\n"
         "--synthetic needs no download: its weights are random numbers, which take as long.",
     .examples = "  $ my-llm bench gpt2\n"
                 "  $ my-llm bench --synthetic 124M --threads 1\n"
                 "  $ my-llm bench --train --synthetic 124M --compute bf16\n"
+                "  $ my-llm bench --train --synthetic 355M --batch-size 8 --tokens 80\n"
+                "  $ my-llm bench --tokenizer book.txt\n"
                 "  $ my-llm bench --json bundled | jq '.results[].tokens_per_second'",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

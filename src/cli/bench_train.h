@@ -8,9 +8,15 @@ enum {
     BENCH_TRAIN_SHAPES = 3
 };
 
-// Measures steps in up to BENCH_TRAIN_SHAPES shapes, as the context allows; fills in results and *n_results. The engine
-// may only be freed afterwards.
-bool bench_train(struct llm_engine *engine, const struct llm_model_info *model, int compute, bool quick,
-                 int repetitions, struct bench_result *results, int *n_results, struct llm_error *err);
+struct bench_training {
+    int n_sequences, n_tokens; // of the only shape; 0: up to BENCH_TRAIN_SHAPES of our own, as the context allows
+    int compute;
+    bool quick;
+    int repetitions;
+};
+
+// Measures steps; fills in results and *n_results. The engine may only be freed afterwards.
+bool bench_train(struct llm_engine *engine, const struct llm_model_info *model, const struct bench_training *training,
+                 struct bench_result *results, int *n_results, struct llm_error *err);
 
 #endif

@@ -16,7 +16,7 @@
 #include "cli/tokenize_train.h"
 
 enum {
-    // Each block warms up a cache of words anew, so it should hold many times the words of a language.
+    // Enough for several threads to share.
     BLOCK = 8 << 20,
 };
 
@@ -34,6 +34,7 @@ struct tokenize_args {
     bool count;
     bool decode;
     bool allow_special;
+    int n_threads;
     bool train;
     struct tokenize_train_args training;
 };
@@ -63,6 +64,13 @@ static const struct option tokenize_options[] = {
      .type = OPTION_FLAG,
      .offset = offsetof(struct tokenize_args, allow_special),
      .help = "take <|endoftext|> in the text for the end-of-text id"},
+    {.name = "threads",
+     .type = OPTION_INT,
+     .offset = offsetof(struct tokenize_args, n_threads),
+     .placeholder = "N",
+     .help = "threads (0: as many as there are cores to use)",
+     .min = 0,
+     .max = 1024},
     {.name = "train",
      .type = OPTION_FLAG,
      .offset = offsetof(struct tokenize_args, train),
@@ -87,13 +95,6 @@ static const struct option tokenize_options[] = {
      .help = "learn no token from a pair that occurs less often",
      .min = 0,
      .max = 9e15},
-    {.name = "threads",
-     .type = OPTION_INT,
-     .offset = offsetof(struct tokenize_args, training.n_threads),
-     .placeholder = "N",
-     .help = "threads that count (0: as many as there are cores to use)",
-     .min = 0,
-     .max = 1024},
     {.name = "force",
      .letter = 'f',
      .type = OPTION_FLAG,
@@ -219,7 +220,10 @@ static bool encode_input(const struct llm_tokenizer *tokenizer, const struct tok
         }
         int32_t *ids = NULL;
         size_t n_ids = 0;
-        if (!llm_tokenizer_encode(tokenizer, input->bytes, size, args->allow_special, &ids, &n_ids, err)) return false;
+        if (!llm_tokenizer_encode_parallel(tokenizer, input->bytes, size, args->allow_special, args->n_threads, &ids,
+                                           &n_ids, err)) {
+            return false;
+        }
         const bool ok = args->count || write_ids(ids, n_ids, total, (enum format)args->format, err);
         llm_free(ids);
         if (!ok) return false;
@@ -344,7 +348,7 @@ static int train_run(const struct tokenize_args *args, int n_operands, char **op
     if (n_operands == 0) return command_usage(&command_tokenize, "--train needs at least one FILE or folder");
     if (args->training.out == NULL) return command_usage(&command_tokenize, "--train needs --out DIR");
     struct llm_error err = {0};
-    return tokenize_train(&args->training, operands, n_operands, &err) ? 0 : command_failed(&err);
+    return tokenize_train(&args->training, args->n_threads, operands, n_operands, &err) ? 0 : command_failed(&err);
 }
 
 static int tokenize_run(void *memory, int n_operands, char **operands) {

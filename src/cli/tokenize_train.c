@@ -27,13 +27,14 @@ static void tell(const struct llm_callbacks *callbacks, const struct llm_tokeniz
     callbacks->notice(callbacks->user, sentence);
 }
 
-bool tokenize_train(const struct tokenize_train_args *args, char **files, int n_files, struct llm_error *err) {
+bool tokenize_train(const struct tokenize_train_args *args, int n_threads, char **files, int n_files,
+                    struct llm_error *err) {
     if (!check_out(args, err)) return false;
     struct llm_tokenizer_train_options options;
     llm_tokenizer_train_options_init(&options);
     options.vocab_size = args->vocab_size;
     options.min_frequency = args->min_frequency;
-    options.n_threads = args->n_threads;
+    options.n_threads = n_threads;
     options.callbacks = command_callbacks();
     struct llm_tokenizer *tokenizer = llm_tokenizer_train((const char *const *)files, (size_t)n_files, &options, err);
     progress_clear();

@@ -7,12 +7,13 @@
 struct tokenize_train_args {
     int vocab_size;
     int64_t min_frequency;
-    int n_threads;
     const char *out;
     bool force;
 };
 
-// Learns a vocabulary from the files and folders and writes it to args->out; says on stderr what it is.
-bool tokenize_train(const struct tokenize_train_args *args, char **files, int n_files, struct llm_error *err);
+// Learns a vocabulary from the files and folders, on n_threads threads (0: all), and writes it to args->out; says on
+// stderr what it is.
+bool tokenize_train(const struct tokenize_train_args *args, int n_threads, char **files, int n_files,
+                    struct llm_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 // core.h: what a tokenizer is inside, for the files of this folder (and the tests of it).
 //
 // Three arrays say everything: the bytes of every id, the merges, and a table from a pair of ids to the rank of its
-// merge. All are read-only once built, so one tokenizer serves any number of threads.
+// merge. All are read-only once built, so one tokenizer serves any number of threads. (What encoding remembers of words
+// it has met lies elsewhere, and belongs to one call at a time.)
 #ifndef TOKENIZER_CORE_H
 #define TOKENIZER_CORE_H
 
@@ -33,7 +34,13 @@ struct llm_tokenizer {
     int32_t byte_ids[256]; // id of each single byte
     uint64_t *pairs;       // [2^(64 - pair_shift)] open addressing; a slot is left, right, rank + 1; 0: free
     int pair_shift;        // the hash is the top bits of a product
+    struct encode_shelf *shelf;
 };
+
+// encode.c: where a call of llm_tokenizer_encode() leaves its cache for the next.
+struct encode_shelf;
+struct encode_shelf *encode_shelf_new(void);
+void encode_shelf_free(struct encode_shelf *shelf);
 
 // gpt2/pack.c writes these at build time: GPT-2's merges as pairs of ids, lowest rank first, and how many bytes its
 // tokens have together.

@@ -2,10 +2,13 @@
 //
 //     text ─ special tokens cut out ─ pieces (split.h) ─ cache ─ merges (merge.h) ─ ids
 //
-// A text repeats its words, so each call keeps a cache from pieces of up to 15 bytes to up to 4 ids, filled by running
-// the merges: nine pieces of ten then cost one look-up. (Taking a piece that is a token itself without merging would
-// be wrong for vocabularies whose merges cannot reach some token.) The cache belongs to the call: the tokenizer stays
-// const and can be shared.
+// A text repeats its words, so pieces of up to 15 bytes are kept in a cache with their ids, if those are at most 4. It
+// is filled by running the merges: nine pieces of ten then cost one look-up. (Taking a piece that is a token itself
+// without merging would be wrong for vocabularies whose merges cannot reach some token.) The cache stays with the
+// tokenizer for the next call; while one call has it, another makes its own, so the tokenizer can be shared.
+//
+// Entries lie in memory as their hashes have it, so a batch of pieces first asks for all of theirs, then looks.
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +19,10 @@
 enum {
     CACHE_KEY = 15,      // longest piece, in bytes, that is cached
     CACHE_IDS = 4,       // most ids
-    CACHE_MAX_BITS = 16, // 65,536 entries, 2 MiB
+    CACHE_WAYS = 2,      // entries among which one look-up looks: a cache line
+    CACHE_MAX_BITS = 16, // 65,536 lines, 4 MiB
     CACHE_MIN_BITS = 4,
+    SHELF = 16, // caches kept for as many calls at once
     BATCH = 256 // pieces split at once
 };
 
@@ -26,14 +31,68 @@ struct cache_entry {
     int32_t ids[CACHE_IDS]; // -1 behind the last
 };
 
+struct cache_line {
+    _Alignas(64) struct cache_entry ways[CACHE_WAYS];
+};
+
+struct encode_cache {
+    int bits;
+    struct cache_line lines[]; // [2^bits]
+};
+
+struct encode_shelf {
+    _Atomic(struct encode_cache *) caches[SHELF]; // NULL: none yet, or a call has it
+};
+
+// A piece that has been asked for: where it would be in the cache.
+struct request {
+    uint64_t key[2];
+    struct cache_line *line; // NULL: too long for it
+};
+
 struct encoder {
     const struct llm_tokenizer *tokenizer;
-    struct cache_entry *cache; // [2^cache_bits]
-    int cache_bits;
+    struct encode_cache *cache;
     struct merge_scratch scratch;
     int32_t *ids; // [capacity]
     size_t n_ids, capacity;
 };
+
+// ---- The cache and its shelf ----------------------------------------------------------------
+
+struct encode_shelf *encode_shelf_new(void) {
+    return calloc(1, sizeof(struct encode_shelf));
+}
+
+void encode_shelf_free(struct encode_shelf *shelf) {
+    for (int i = 0; shelf != NULL && i < SHELF; i++) free(atomic_load(&shelf->caches[i]));
+    free(shelf);
+}
+
+// One from the shelf that is large enough for a text of this size, or a new one.
+static struct encode_cache *cache_take(struct encode_shelf *shelf, size_t size) {
+    int bits = CACHE_MIN_BITS;
+    while (bits < CACHE_MAX_BITS && size >> (bits + 4) != 0) bits++;
+    struct encode_cache *cache = NULL;
+    for (int i = 0; i < SHELF && cache == NULL; i++) {
+        if (atomic_load(&shelf->caches[i]) != NULL) cache = atomic_exchange(&shelf->caches[i], NULL);
+    }
+    if (cache != NULL && cache->bits >= bits) return cache;
+    free(cache);
+    const size_t bytes = sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0];
+    cache = aligned_alloc(_Alignof(struct encode_cache), bytes);
+    if (cache == NULL) return NULL;
+    memset(cache, 0, bytes);
+    cache->bits = bits;
+    return cache;
+}
+
+static void cache_give_back(struct encode_shelf *shelf, struct encode_cache *cache) {
+    for (int i = 0; i < SHELF && cache != NULL; i++) {
+        if (atomic_load(&shelf->caches[i]) == NULL) cache = atomic_exchange(&shelf->caches[i], cache);
+    }
+    free(cache);
+}
 
 // Room for n more ids.
 static bool encoder_reserve(struct encoder *encoder, size_t n, struct llm_error *err) {
@@ -52,9 +111,7 @@ static bool encoder_reserve(struct encoder *encoder, size_t n, struct llm_error 
 
 static bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *tokenizer, size_t size,
                          struct llm_error *err) {
-    *encoder = (struct encoder){.tokenizer = tokenizer, .cache_bits = CACHE_MIN_BITS};
-    while (encoder->cache_bits < CACHE_MAX_BITS && size >> (encoder->cache_bits + 3) != 0) encoder->cache_bits++;
-    encoder->cache = calloc((size_t)1 << encoder->cache_bits, sizeof *encoder->cache);
+    *encoder = (struct encoder){.tokenizer = tokenizer, .cache = cache_take(tokenizer->shelf, size)};
     if (encoder->cache == NULL) {
         error_memory(err, "tokenizer cache");
         return false;
@@ -80,9 +137,9 @@ static void cache_key(const uint8_t *piece, size_t size, size_t readable, uint64
     key[1] |= (uint64_t)size << 56;
 }
 
-static struct cache_entry *cache_find(const struct encoder *encoder, const uint64_t key[2]) {
+static struct cache_line *cache_find(struct encode_cache *cache, const uint64_t key[2]) {
     const uint64_t mixed = (key[0] ^ (key[1] * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
-    return &encoder->cache[(mixed ^ mixed << 32) >> (64 - encoder->cache_bits)];
+    return &cache->lines[(mixed ^ mixed << 32) >> (64 - cache->bits)];
 }
 
 static bool encode_piece(struct encoder *encoder, const uint8_t *piece, size_t size, struct llm_error *err) {
@@ -94,14 +151,17 @@ static bool encode_piece(struct encoder *encoder, const uint8_t *piece, size_t s
     return true;
 }
 
-// A piece of at most CACHE_KEY bytes, by way of the cache. There is room for CACHE_IDS ids or `size`, whichever is
-// more.
-static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t size, size_t readable) {
-    uint64_t key[2];
-    cache_key(piece, size, readable, key);
-    struct cache_entry *entry = cache_find(encoder, key);
+static bool entry_is(const struct cache_entry *entry, const uint64_t key[2]) {
+    return entry->key[0] == key[0] && entry->key[1] == key[1];
+}
+
+// A piece that may be in the cache. There is room for CACHE_IDS ids or `size`, whichever is more.
+static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t size, const struct request *request) {
+    struct cache_entry *ways = request->line->ways;
     int32_t *out = encoder->ids + encoder->n_ids;
-    if (entry->key[0] == key[0] && entry->key[1] == key[1]) {
+    const bool first = entry_is(&ways[0], request->key);
+    if (first || entry_is(&ways[1], request->key)) {
+        const struct cache_entry *entry = &ways[first ? 0 : 1];
         memcpy(out, entry->ids, sizeof entry->ids); // all four, then count: no branch on how many there are
         encoder->n_ids += 1u + (entry->ids[1] >= 0) + (entry->ids[2] >= 0) + (entry->ids[3] >= 0);
         return;
@@ -109,8 +169,33 @@ static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t 
     const size_t n = merge_short(encoder->tokenizer, &encoder->scratch, piece, size, out);
     encoder->n_ids += n;
     if (n > CACHE_IDS) return;
-    memcpy(entry->key, key, sizeof entry->key);
+    // Who comes first stays, as frequent words do; the others share what is left.
+    struct cache_entry *entry = &ways[ways[0].key[1] == 0 ? 0 : 1];
+    memcpy(entry->key, request->key, sizeof entry->key);
     for (size_t i = 0; i < CACHE_IDS; i++) entry->ids[i] = i < n ? out[i] : -1;
+}
+
+// `n` pieces that end at ends[i]; the first begins at `at`.
+static bool encode_batch(struct encoder *encoder, const uint8_t *text, size_t readable, size_t at, const size_t *ends,
+                         size_t n, struct llm_error *err) {
+    struct request requests[BATCH];
+    for (size_t i = 0, begin = at; i < n; begin = ends[i++]) {
+        const size_t length = ends[i] - begin;
+        requests[i].line = NULL;
+        if (length > CACHE_KEY) continue;
+        cache_key(text + begin, length, readable - begin, requests[i].key);
+        requests[i].line = cache_find(encoder->cache, requests[i].key);
+        __builtin_prefetch(requests[i].line);
+    }
+    if (!encoder_reserve(encoder, ends[n - 1] - at + CACHE_IDS, err)) return false;
+    for (size_t i = 0; i < n; at = ends[i++]) {
+        if (requests[i].line != NULL) {
+            encode_cached(encoder, text + at, ends[i] - at, &requests[i]);
+        } else if (!encode_piece(encoder, text + at, ends[i] - at, err)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // Text without special tokens. `readable` bytes may be read at `text`.
@@ -122,16 +207,8 @@ static bool encode_ordinary(struct encoder *encoder, const uint8_t *text, size_t
     for (;;) {
         const size_t n = split_next(&splitter, ends, BATCH);
         if (n == 0) return true;
-        if (!encoder_reserve(encoder, ends[n - 1] - at + CACHE_IDS, err)) return false;
-        for (size_t i = 0; i < n; i++) {
-            const size_t length = ends[i] - at;
-            if (length <= CACHE_KEY) {
-                encode_cached(encoder, text + at, length, readable - at);
-            } else if (!encode_piece(encoder, text + at, length, err)) {
-                return false;
-            }
-            at = ends[i];
-        }
+        if (!encode_batch(encoder, text, readable, at, ends, n, err)) return false;
+        at = ends[n - 1];
     }
 }
 
@@ -157,7 +234,7 @@ bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *tex
     const bool ok = encoder_init(&encoder, tokenizer, size, err) &&
                     encode_all(&encoder, (const uint8_t *)text, size, allow_special, err);
     merge_scratch_release(&encoder.scratch);
-    free(encoder.cache);
+    cache_give_back(tokenizer->shelf, encoder.cache);
     if (!ok) {
         free(encoder.ids);
         return false;

@@ -14,6 +14,7 @@
 #ifndef TOKENIZER_SPLIT_H
 #define TOKENIZER_SPLIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,11 +28,26 @@ enum char_class {
 // Class of the character at `text` [size > 0]; *length gets its bytes (1 for an invalid byte).
 enum char_class split_class(const uint8_t *text, size_t size, size_t *length);
 
-// A text being split. Set text and size, and at = 0.
+// What 64 bytes of the text are: bit i is about byte i, and a character's class is that of each of its bytes.
+struct split_block {
+    uint64_t letter, number, space, other;
+    uint64_t blank, apostrophe;         // ' ' and '\''
+    uint64_t space_1, space_2, space_3; // first bytes of white space of so many bytes
+};
+
+// A text being split. Set text and size; the rest is 0 at first.
 struct splitter {
     const uint8_t *text; // [size]
     size_t size;
-    size_t at; // where the next piece begins
+    bool begun, ended;
+    struct split_block block; // whose pieces are given out
+    size_t at;                // where it begins
+    uint64_t starts;          // of pieces in it, not given out yet
+    struct split_block next;  // the block behind it
+    size_t next_at;           // where that begins; size: there is none
+    uint64_t cleared, forced; // starts in it that a contraction before it takes away, and makes
+    int overhang;             // bytes behind it that belong to its last character
+    enum char_class overhang_class;
 };
 
 // Writes where the next pieces end, at most `max` of them, into ends; returns how many: 0 at the end of the text.

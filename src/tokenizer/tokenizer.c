@@ -34,8 +34,9 @@ struct llm_tokenizer *tokenizer_alloc(int n_tokens, size_t n_bytes, int n_merges
     const size_t size = n_slots * sizeof *tokenizer->pairs + ((size_t)n_tokens + 1) * sizeof *tokenizer->starts +
                         (size_t)n_merges * sizeof *tokenizer->joined + n_bytes + TOKEN_SLACK;
     tokenizer->pairs = block_alloc(size);
-    if (tokenizer->pairs == NULL) {
-        free(tokenizer);
+    tokenizer->shelf = encode_shelf_new();
+    if (tokenizer->pairs == NULL || tokenizer->shelf == NULL) {
+        llm_tokenizer_free(tokenizer);
         error_memory(err, "tokenizer");
         return NULL;
     }
@@ -171,6 +172,7 @@ struct llm_tokenizer *tokenizer_new(const struct vocabulary *vocabulary, struct 
 void llm_tokenizer_free(struct llm_tokenizer *tokenizer) {
     if (tokenizer == NULL) return;
     free(tokenizer->pairs); // the block that holds all arrays
+    encode_shelf_free(tokenizer->shelf);
     free(tokenizer);
 }
 

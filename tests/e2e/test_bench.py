@@ -125,10 +125,31 @@ def test_training(my_llm, source):
     assert result.code == 0, result
     rows = re.findall(r"^\| train (\d+), \d+\.\d{3} s a step \| (\d+) \|.*\| – \| – \|", result.out, re.MULTILINE)
     assert rows == [("64", "4")]  # as far as the context goes
+    result = my_llm("bench", "--train", "-r", "1", "--batch-size", "3", "--tokens", "20", "--json", model)
+    [row] = json.loads(result.out)["results"]
+    assert (row["n_tokens"], row["batch"]) == (20, 3)
+
+
+def test_tokenizer(my_llm, source, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_bytes(b"Some words, and some more of them.\n" * 30000)
+    result = my_llm("bench", "--tokenizer", text, "-r", "2", "-t", "3", "--json")
+    assert result.code == 0, result
+    report = json.loads(result.out)
+    assert report["bytes"] == text.stat().st_size
+    assert [row["n_threads"] for row in report["results"]] == [1, 3]
+    assert all(row[which]["mean"] > 0 for row in report["results"] for which in ("first_mb_per_second", "known_mb_per_second"))
+    result = my_llm("bench", "--tokenizer", text, "-r", "1", "-t", "1", "bundled")
+    assert re.search(r"^\| 1 thread \| \d+\.\d ± 0\.0 \| \d+\.\d ± 0\.0 \|$", result.out, re.MULTILINE), result
+    result = my_llm("bench", "--tokenizer", text, "-r", "1", "-t", "2", "--csv")
+    assert [row["threads"] for row in csv.DictReader(io.StringIO(result.out))] == ["1", "2"]
 
 
 @pytest.mark.parametrize("args, sentence", [
+    (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
     (["--compute", "bf16", "bundled"], "--compute is for --train"),
+    (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
+    (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["--csv", "--json"], "--csv and --json exclude each other"),
@@ -139,6 +160,15 @@ def test_wrong_usage(my_llm, args, sentence):
     result = my_llm("bench", *args)
     assert result.code == 2
     assert sentence in result.err and result.out == ""
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_no_text(my_llm, tmp_path, content):
+    if content is not None:
+        (tmp_path / "nothing").write_bytes(content)
+    result = my_llm("bench", "--tokenizer", tmp_path / "nothing")
+    assert result.code == 1 and result.out == ""
+    assert "nothing" in result.err and len(result.err.splitlines()) == 1
 
 
 def test_no_such_model(my_llm, tmp_path):

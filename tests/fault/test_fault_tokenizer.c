@@ -53,32 +53,60 @@ static void reading_says_what_failed(void **state) {
 }
 
 struct text {
-    struct llm_tokenizer *tokenizer;
     char text[3000];
 };
 
 static bool text_body(void *user, struct llm_error *err) {
     const struct text *text = user;
+    struct llm_tokenizer *tokenizer = tokenizer_new_gpt2(err); // anew, as it keeps what encoding allocates
+    if (tokenizer == NULL) return false;
     int32_t *ids = NULL;
     size_t n = 0;
     char *back = NULL;
     size_t size = 0;
-    if (!llm_tokenizer_encode(text->tokenizer, text->text, sizeof text->text, true, &ids, &n, err)) return false;
-    const bool ok = llm_tokenizer_decode(text->tokenizer, ids, n, &back, &size, err);
+    const bool ok = llm_tokenizer_encode(tokenizer, text->text, sizeof text->text, true, &ids, &n, err) &&
+                    llm_tokenizer_decode(tokenizer, ids, n, &back, &size, err);
+    llm_tokenizer_free(tokenizer);
     const bool same = ok && size == sizeof text->text && memcmp(back, text->text, size) == 0;
     llm_free(ids);
     llm_free(back);
+    if (!ok) return false;
     return same || error_set(err, LLM_ERROR_FORMAT, "another text came back");
 }
 
 static void encoding_says_what_failed(void **state) {
     (void)state;
-    struct text text = {.tokenizer = tokenizer_new_gpt2(NULL)};
+    struct text text;
     memset(text.text, 'x', sizeof text.text); // one long word: merged on a heap
     memcpy(text.text + 500, " <|endoftext|> and so on", 24);
     for (int i = 600; i < 1200; i++) text.text[i] = (char)i; // many ids: their array grows
     fault_loop(FAULT_MEMORY, text_body, NULL, &text);
-    llm_tokenizer_free(text.tokenizer);
+}
+
+// On three threads: of whose allocations one fails is theirs to settle.
+static bool parallel_body(void *user, struct llm_error *err) {
+    const char *text = user;
+    struct llm_tokenizer *tokenizer = tokenizer_open_directory(SMALL, err);
+    if (tokenizer == NULL) return false;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const bool ok = llm_tokenizer_encode_parallel(tokenizer, text, strlen(text), false, 3, &ids, &n, err);
+    llm_tokenizer_free(tokenizer);
+    llm_free(ids);
+    return ok;
+}
+
+static void encoding_on_threads_says_what_failed(void **state) {
+    (void)state;
+    enum {
+        SIZE = 600000
+    };
+    char *text = malloc(SIZE + 1);
+    assert_non_null(text);
+    for (int i = 0; i < SIZE; i++) text[i] = " abc"[i % 4];
+    text[SIZE] = '\0';
+    fault_loop(FAULT_MEMORY, parallel_body, NULL, text);
+    free(text);
 }
 
 struct place {
@@ -114,6 +142,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reading_says_what_failed),
         cmocka_unit_test(encoding_says_what_failed),
+        cmocka_unit_test(encoding_on_threads_says_what_failed),
         cmocka_unit_test(saving_leaves_whole_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -413,6 +413,38 @@ static void threads_share_a_tokenizer(void **state) {
     }
 }
 
+// The same ids for any number of threads, with special tokens in the text and a stretch that cannot be cut.
+static void threads_give_the_ids_of_one(void **state) {
+    const struct llm_tokenizer *tokenizer = *state;
+    enum {
+        SIZE = 3000000
+    };
+    char *text = malloc(SIZE);
+    assert_non_null(text);
+    uint32_t seed = 1;
+    for (size_t i = 0; i < SIZE; i++) {
+        seed = seed * 1664525 + 1013904223;
+        text[i] = "etaoinshr  ,.\n'0"[seed >> 28];
+    }
+    memset(text + 1000000, 'x', 700000);
+    memcpy(text + 5000, "<|endoftext|>", 13);
+    memcpy(text + 2500000, "<|endoftext|>", 13);
+    struct llm_error err = {0};
+    int32_t *whole = NULL, *ids = NULL;
+    size_t n_whole = 0, n = 0;
+    assert_true(llm_tokenizer_encode(tokenizer, text, SIZE, true, &whole, &n_whole, &err));
+    for (int n_threads = 0; n_threads <= 5; n_threads++) {
+        assert_true(llm_tokenizer_encode_parallel(tokenizer, text, SIZE, true, n_threads, &ids, &n, &err));
+        assert_int_equal(n, n_whole);
+        assert_memory_equal(ids, whole, n * sizeof *ids);
+        llm_free(ids);
+    }
+    assert_false(llm_tokenizer_encode_parallel(tokenizer, text, SIZE, true, -1, &ids, &n, &err));
+    assert_int_equal(err.code, LLM_ERROR_ARGUMENT);
+    llm_free(whole);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cases_have_tiktokens_ids),
@@ -427,6 +459,7 @@ int main(void) {
         cmocka_unit_test(parts_give_the_ids_of_the_whole),
         cmocka_unit_test(the_cache_changes_nothing),
         cmocka_unit_test(threads_share_a_tokenizer),
+        cmocka_unit_test(threads_give_the_ids_of_one),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
