@@ -93,7 +93,8 @@ char *instruct_book_name(const char *model) {
         if (size > n && strncmp(begin + size - n, endings[i], n) == 0) size -= n;
     }
     if (size == 0 || begin[0] == '.') begin = "model", size = 5;
-    char *name = malloc(size + sizeof "-sft.pth");
-    if (name != NULL) sprintf(name, "%.*s-sft.pth", (int)size, begin);
+    const size_t room = size + sizeof "-sft.pth";
+    char *name = malloc(room);
+    if (name != NULL) snprintf(name, room, "%.*s-sft.pth", (int)size, begin);
     return name;
 }

@@ -44,7 +44,5 @@ struct respond_entries {
 bool respond_entries(struct llm_engine *engine, const struct template *template, struct respond_entries *entries,
                      const char *out, const struct llm_respond_options *options, struct llm_respond_result *result,
                      struct llm_error *err);
-// The file in which unfinished answers are kept, allocated; NULL when out of memory.
-char *respond_part_path(const char *out);
 
 #endif

@@ -2,6 +2,7 @@
 //
 // Until all are answered, what there is lies in OUT.part: {"identity": ..., "responses": [text or null, ...]}. The
 // identity is that of weights, entries, template and settings, so that no answer is taken for one of another model.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,9 +28,11 @@ struct answering {
     struct llm_respond_result *result;
 };
 
-char *respond_part_path(const char *out) {
-    char *path = malloc(strlen(out) + sizeof ".part");
-    if (path != NULL) strcpy(stpcpy(path, out), ".part");
+// The file in which unfinished answers are kept, allocated; NULL when out of memory.
+static char *part_path(const char *out) {
+    const size_t room = strlen(out) + sizeof ".part";
+    char *path = malloc(room);
+    if (path != NULL) snprintf(path, room, "%s.part", out);
     return path;
 }
 
@@ -167,7 +170,7 @@ static bool answer(struct answering *answering, struct llm_engine *engine, const
 bool respond_entries(struct llm_engine *engine, const struct template *template, struct respond_entries *entries,
                      const char *out, const struct llm_respond_options *options, struct llm_respond_result *result,
                      struct llm_error *err) {
-    char *part = respond_part_path(out);
+    char *part = part_path(out);
     struct answering answering = {
         .entries = entries,
         .part = part,

@@ -139,6 +139,16 @@ def test_it_learns(my_llm, trained):
     assert my_llm("instruct", "respond", trained / "model", "-n", 8, input="Say warm.\n").out == result.out
 
 
+def test_chat(terminal, trained):
+    chat = terminal("instruct", "chat", str(trained), "-n", "8")
+    chat.expect("Instruction")
+    chat.send("Say warm.\n")
+    chat.expect("It is warm.")
+    chat.expect("Instruction")
+    chat.send("quit\n")
+    assert chat.wait() == 0
+
+
 def test_a_finished_run_is_not_done_again(my_llm, small, trained):
     before = (trained / "model" / "model.safetensors").stat().st_mtime_ns
     answers = (trained / ANSWERS).read_bytes()
