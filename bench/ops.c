@@ -7,7 +7,8 @@
 //
 //     backward    the products of a training step against sgemm (backward.c)
 //
-//     ninja -C build bench-ops && GOMP_SPINCOUNT=0 build/bench-ops [f32|f16|bf16|backward|backward-bf16] [threads]
+//     ninja -C build bench-ops && GOMP_SPINCOUNT=0 build/bench-ops [f32|f16|bf16|q8|q4|backward|backward-bf16]
+//     [threads]
 //
 // Each figure is the best of several rounds, the things compared taking turns. Weights are random.
 #include <omp.h>
@@ -93,8 +94,9 @@ static void bench_init(struct bench *b, enum dtype dtype, int threads) {
     static float bias[4 * N_EMBD];
     for (int l = 0; l < N_LAYER; l++) {
         for (int m = 0; m < MATRICES; m++) {
-            const struct matrix matrix = {next, dtype, shapes[m][0], shapes[m][1]};
-            b->layers[l][m] = (struct linear){matrix, false, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE, 0};
+            const bool blocks = dtype_info(dtype)->block > 1;
+            const struct matrix matrix = {next, dtype, shapes[m][blocks], shapes[m][!blocks]};
+            b->layers[l][m] = (struct linear){matrix, blocks, bias, m == 2 ? ACTIVATION_GELU_TANH : ACTIVATION_NONE, 0};
             next += dtype_bytes(dtype, (size_t)matrix.rows * (size_t)matrix.cols);
         }
     }
@@ -286,7 +288,7 @@ static void attention_training(struct bench *b, int n, int n_batch, int n_head, 
 }
 
 int main(int argc, char **argv) {
-    static const char *const dtypes[] = {"f32", "f16", "bf16"};
+    static const char *const dtypes[] = {"f32", "f16", "bf16", "q8", "q4"};
     struct bench b = {0};
     enum dtype dtype = DTYPE_F32;
     if (argc > 1 && strncmp(argv[1], "backward", 8) == 0) {
@@ -301,7 +303,7 @@ int main(int argc, char **argv) {
         ops_free(ops);
         return 0;
     }
-    for (int i = 0; argc > 1 && i < 3; i++) {
+    for (int i = 0; argc > 1 && i < 5; i++) {
         if (strcmp(argv[1], dtypes[i]) == 0) dtype = (enum dtype)i;
     }
     bench_init(&b, dtype, argc > 2 ? atoi(argv[2]) : 0);

@@ -87,10 +87,21 @@ struct llm_callbacks {
 struct llm_engine;
 struct llm_tokenizer;
 
+// Fewer bits a weight: BF16, or blocks of 32 as GGUF has them, of 8 bits each (Q8_0) or 4 (Q4_0; token embedding and
+// output head then have 8) and one scale. Decoding reads every weight for each token, so that fewer bytes are faster.
+// What is stored in as few bits stays as it is, and so do positions, biases and norms.
+enum llm_quantize {
+    LLM_QUANTIZE_NONE,
+    LLM_QUANTIZE_BF16,
+    LLM_QUANTIZE_Q8,
+    LLM_QUANTIZE_Q4
+};
+
 struct llm_engine_options {
-    int n_threads;   // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
-    const char *isa; // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
-    bool offline;    // true: never download a known model that is not there
+    int n_threads;              // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
+    const char *isa;            // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
+    bool offline;               // true: never download a known model that is not there
+    enum llm_quantize quantize; // when opened; n_embd and n_inner must be multiples of 32 for Q8 and Q4
     struct llm_callbacks callbacks;
 };
 
@@ -102,6 +113,7 @@ LLM_API void llm_engine_options_init(struct llm_engine_options *options);
 //     if it is not there yet;
 //   - "bundled": the small model that comes with my-llm;
 //   - one .safetensors file, its config.json (and vocabulary) beside it;
+//   - one .gguf file of llama.cpp's architecture gpt2;
 //   - one .pth, .pt or .bin file as torch.save(model.state_dict()) writes it, with the names of Hugging Face or of the
 //     book's GPTModel. Without a config.json beside it, sizes are read off the tensors, heads are taken to have 64
 //     numbers each (the notice says so), and a vocabulary of 50,257 ids is GPT-2's;
@@ -134,8 +146,9 @@ struct llm_model_file {
 // What there is to know about a loaded model. All pointers are borrowed from the engine.
 struct llm_model_info {
     const char *path;   // the directory or file it was read from
-    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch"; "memory": it came from no file
-    const char *dtype;  // the dtype that most weights are stored in: "F32", "F16", "BF16"
+    const char *format; // "safetensors", "TensorFlow checkpoint", "PyTorch", "GGUF"; "memory": it came from no file
+    const char *memory_dtype; // the dtype that most weights have in memory, where quantize may have put another one
+    const char *dtype;        // the dtype that most weights are stored in: "F32", "F16", "BF16"
     int n_layer, n_head, n_embd, n_inner, n_ctx, vocab_size;
     const char *activation; // "gelu_new", "gelu", "relu"
     double layer_norm_epsilon;
@@ -805,6 +818,7 @@ struct llm_convert_options {
     int64_t shard_size; // bytes a file at most; 0: one file (0)
     bool overwrite;     // replace DST if it is there (false)
     int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
+    int quantize;       // enum llm_quantize, in place of dtype; blocks in GGUF files only (LLM_QUANTIZE_NONE)
     struct llm_callbacks callbacks;
 };
 
@@ -812,7 +826,8 @@ LLM_API void llm_convert_options_init(struct llm_convert_options *options);
 
 // Writes model `source` (as in llm_engine_open) as directory `destination` in Hugging Face layout:
 // config.json, model.safetensors or shards, and the vocabulary. Where `destination` ends in .pth or .pt: as one file
-// that torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. All or nothing.
+// that torch.load() reads and the book's GPTModel takes as its state dict; it holds the weights alone. Where it ends in
+// .gguf: as one file that llama.cpp reads, vocabulary included. All or nothing.
 LLM_API bool llm_convert(const char *source, const char *destination, const struct llm_convert_options *options,
                          struct llm_error *err);
 

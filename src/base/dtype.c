@@ -1,10 +1,18 @@
 // dtype.c: see dtype.h.
 #include "base/dtype.h"
 
+#include <math.h>
+
+enum {
+    Q_BLOCK = 32 // numbers of a quantised block
+};
+
 static const struct dtype_info infos[DTYPE_COUNT] = {
     [DTYPE_F32] = {"F32", 1, 4},
     [DTYPE_F16] = {"F16", 1, 2},
     [DTYPE_BF16] = {"BF16", 1, 2},
+    [DTYPE_Q8_0] = {"Q8_0", Q_BLOCK, 2 + Q_BLOCK},
+    [DTYPE_Q4_0] = {"Q4_0", Q_BLOCK, 2 + Q_BLOCK / 2},
     [DTYPE_OTHER] = {"other", 1, 1},
 };
 
@@ -58,10 +66,90 @@ uint16_t f32_to_f16(float value) {
     return (uint16_t)(sign | (base + mantissa));
 }
 
+// ---- Blocks ---------------------------------------------------------------------------------
+
+static float read_scale(const uint8_t *block) {
+    uint16_t bits;
+    memcpy(&bits, block, sizeof bits);
+    return f16_to_f32(bits);
+}
+
+static void write_scale(uint8_t *block, float scale) {
+    const uint16_t bits = f32_to_f16(scale);
+    memcpy(block, &bits, sizeof bits);
+}
+
+static void q8_0_to_f32(float *to, const uint8_t *block) {
+    const float scale = read_scale(block);
+    for (int i = 0; i < Q_BLOCK; i++) to[i] = scale * (float)(int8_t)block[2 + i];
+}
+
+static void q4_0_to_f32(float *to, const uint8_t *block) {
+    const float scale = read_scale(block);
+    for (int i = 0; i < Q_BLOCK / 2; i++) {
+        to[i] = scale * (float)((block[2 + i] & 15) - 8);
+        to[i + Q_BLOCK / 2] = scale * (float)((block[2 + i] >> 4) - 8);
+    }
+}
+
+// The number of the largest magnitude, with its sign.
+static float largest_of(const float *from) {
+    float largest = 0;
+    for (int i = 0; i < Q_BLOCK; i++) {
+        if (fabsf(from[i]) > fabsf(largest)) largest = from[i];
+    }
+    return largest;
+}
+
+// To the nearest whole number, halves away from zero, within [low, high]; a NaN becomes `low`.
+static int clamped(float number, int low, int high) {
+    if (!(number > (float)low)) return low;
+    return number < (float)high ? (int)roundf(number) : high;
+}
+
+// Both as ggml has them (quantize_row_q8_0_ref, quantize_row_q4_0_ref in ggml-quants.c), to the bit: the same weights
+// give the same file. Here the largest magnitude becomes 127 ...
+static void f32_to_q8_0(uint8_t *block, const float *from) {
+    const float scale = fabsf(largest_of(from)) / 127;
+    const float inverse = scale > 0 ? 1 / scale : 0;
+    write_scale(block, scale);
+    for (int i = 0; i < Q_BLOCK; i++) block[2 + i] = (uint8_t)(int8_t)clamped(from[i] * inverse, -127, 127);
+}
+
+// ggml adds 8.5 and cuts off the rest.
+static unsigned nibble(float number) {
+    const float shifted = number + 8.5F;
+    if (!(shifted > 0)) return 0;
+    return shifted < 16 ? (unsigned)shifted : 15;
+}
+
+// ... and here, with its sign, -8.
+static void f32_to_q4_0(uint8_t *block, const float *from) {
+    const float scale = largest_of(from) / -8;
+    const float inverse = scale != 0 ? 1 / scale : 0;
+    write_scale(block, scale);
+    for (int i = 0; i < Q_BLOCK / 2; i++) {
+        const float low = from[i] * inverse, high = from[i + Q_BLOCK / 2] * inverse;
+        block[2 + i] = (uint8_t)(nibble(low) | nibble(high) << 4);
+    }
+}
+
+// ---- Arrays ---------------------------------------------------------------------------------
+
 void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n) {
     const uint8_t *bytes = from;
     if (dtype == DTYPE_F32) {
         if (n > 0) memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    if (infos[dtype].block > 1) {
+        for (size_t i = 0; i < n; i += Q_BLOCK, bytes += infos[dtype].block_bytes) {
+            if (dtype == DTYPE_Q8_0) {
+                q8_0_to_f32(to + i, bytes);
+            } else {
+                q4_0_to_f32(to + i, bytes);
+            }
+        }
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -75,6 +163,16 @@ void dtype_from_f32(void *to, enum dtype dtype, const float *from, size_t n) {
     uint8_t *bytes = to;
     if (dtype == DTYPE_F32) {
         if (n > 0) memcpy(to, from, n * sizeof *from);
+        return;
+    }
+    if (infos[dtype].block > 1) {
+        for (size_t i = 0; i < n; i += Q_BLOCK, bytes += infos[dtype].block_bytes) {
+            if (dtype == DTYPE_Q8_0) {
+                f32_to_q8_0(bytes, from + i);
+            } else {
+                f32_to_q4_0(bytes, from + i);
+            }
+        }
         return;
     }
     for (size_t i = 0; i < n; i++) {

@@ -11,6 +11,9 @@ enum dtype {
     DTYPE_F32,
     DTYPE_F16,
     DTYPE_BF16,
+    DTYPE_Q8_0,  // blocks of 32: F16 scale d, 32 int8 q; the number is d * q        (ggml's block_q8_0)
+    DTYPE_Q4_0,  // blocks of 32: F16 scale d, 16 bytes; number i is d * (low nibble of byte i - 8) for i < 16, then the
+                 // high nibbles                                                     (ggml's block_q4_0)
     DTYPE_OTHER, // known by name to a container, not computed with (integer mask buffers)
     DTYPE_COUNT
 };

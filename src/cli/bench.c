@@ -38,6 +38,7 @@ struct bench_args {
     int threads;
     bool train;
     int compute;
+    int quantize;
     int batch_size, tokens; // of a step; 0: not given
     const char *tokenizer;  // a text
     bool quick;
@@ -49,7 +50,7 @@ struct bench_args {
 
 static const struct option options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors, .pth or .gguf file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"synthetic", 0, OPTION_CHOICE, FIELD(synthetic), "SIZE", "random weights in the shape of this GPT-2, no MODEL", 0,
      0, synthetic_sizes},
     {"repetitions", 'r', OPTION_INT, FIELD(repetitions), "N", "times that each test is measured, after a warm-up", 1,
@@ -59,6 +60,9 @@ static const struct option options[] = {
     {"train", 0, OPTION_FLAG, FIELD(train), NULL, "steps of training instead", 0, 0, NULL},
     {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "with --train: what large products are computed in", 0, 0,
      train_computes},
+    {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"batch-size", 0, OPTION_INT, FIELD(batch_size), "N", "with --train: steps of so many examples only", 1, 4096,
      NULL},
     {"tokens", 0, OPTION_INT, FIELD(tokens), "N", "with --batch-size: tokens in each of them (default 64)", 1, 65536,
@@ -246,6 +250,7 @@ static bool bench_open(struct bench *bench, struct llm_error *err) {
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.n_threads = args->threads;
+    opening.quantize = (enum llm_quantize)args->quantize;
     command_catch_interrupt();
     opening.callbacks = (struct llm_callbacks){.progress = show_until_open, .notice = show_notice, .user = bench};
     bench->engine = args->synthetic == SYNTHETIC_NONE
@@ -309,6 +314,9 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     if (args->compute != LLM_COMPUTE_F32 && !args->train) {
         return command_usage(&command_bench, "--compute is for --train");
     }
+    if (args->quantize != LLM_QUANTIZE_NONE && args->train) {
+        return command_usage(&command_bench, "--quantize and --train exclude each other: training needs F32");
+    }
     if (args->batch_size > 0 && !args->train) return command_usage(&command_bench, "--batch-size is for --train");
     if (args->tokens > 0 && args->batch_size == 0) {
         return command_usage(&command_bench, "--tokens goes with --batch-size");
@@ -363,6 +371,7 @@ const struct command command_bench = {
         "--synthetic needs no download: its weights are random numbers, which take as long.",
     .examples = "  $ my-llm bench gpt2\n"
                 "  $ my-llm bench --synthetic 124M --threads 1\n"
+                "  $ my-llm bench --synthetic 124M --quantize q4\n"
                 "  $ my-llm bench --train --synthetic 124M --compute bf16\n"
                 "  $ my-llm bench --train --synthetic 355M --batch-size 8 --tokens 80\n"
                 "  $ my-llm bench --tokenizer book.txt\n"

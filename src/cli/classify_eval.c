@@ -11,6 +11,7 @@ struct eval_args {
     struct llm_classify_data data;
     bool json;
     int n_threads;
+    int quantize;
 };
 
 static const struct option options[] = {
@@ -18,6 +19,9 @@ static const struct option options[] = {
      "name, or number from 1; found when not given", 0, 0, NULL},
     {"label-column", 0, OPTION_STRING, offsetof(struct eval_args, data.label_column), "COLUMN", "likewise", 0, 0, NULL},
     {"json", 0, OPTION_FLAG, offsetof(struct eval_args, json), NULL, "print JSON", 0, 0, NULL},
+    {"quantize", 0, OPTION_CHOICE, offsetof(struct eval_args, quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"threads", 't', OPTION_INT, offsetof(struct eval_args, n_threads), "N",
      "threads; as many as there are cores for this process", 1, 1024, NULL},
 };
@@ -62,6 +66,7 @@ static int eval_run(void *memory, int n_operands, char **operands) {
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.n_threads = args->n_threads;
+    opening.quantize = (enum llm_quantize)args->quantize;
     opening.callbacks = command_callbacks();
     args->data.path = operands[1];
     struct llm_engine *engine = llm_engine_open(operands[0], &opening, &err);

@@ -21,6 +21,7 @@ enum {
 struct predict_args {
     bool json, csv;
     int n_threads;
+    int quantize;
 };
 
 static const struct option options[] = {
@@ -28,6 +29,9 @@ static const struct option options[] = {
      "a line of JSON each: label and all probabilities", 0, 0, NULL},
     {"csv", 0, OPTION_FLAG, offsetof(struct predict_args, csv), NULL, "CSV: label, and the probability of each label",
      0, 0, NULL},
+    {"quantize", 0, OPTION_CHOICE, offsetof(struct predict_args, quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"threads", 't', OPTION_INT, offsetof(struct predict_args, n_threads), "N",
      "threads; as many as there are cores for this process", 1, 1024, NULL},
 };
@@ -176,6 +180,7 @@ static int predict_run(void *memory, int n_operands, char **operands) {
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.n_threads = args->n_threads;
+    opening.quantize = (enum llm_quantize)args->quantize;
     opening.callbacks = command_callbacks();
     struct portion *portion = calloc(1, sizeof *portion);
     bool ok = portion != NULL;

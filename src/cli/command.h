@@ -108,4 +108,7 @@ extern const int n_commands;
 extern const struct command_group command_groups[]; // [n_command_groups]
 extern const int n_command_groups;
 
+// Choices of --quantize, in the order of enum llm_quantize; "none" is what it is when not given.
+extern const char *const quantize_choices[];
+
 #endif

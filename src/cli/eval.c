@@ -15,6 +15,7 @@ struct eval_args {
     const char *model;
     struct llm_evaluate_options evaluate;
     int threads;
+    int quantize;
     bool ids;
     bool json;
 };
@@ -30,6 +31,9 @@ static const struct option eval_options[] = {
      NULL},
     {"threads", 't', OPTION_INT, offsetof(struct eval_args, threads), "N",
      "threads; as many as there are cores for this process", 1, 1024, NULL},
+    {"quantize", 0, OPTION_CHOICE, offsetof(struct eval_args, quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"json", 0, OPTION_FLAG, offsetof(struct eval_args, json), NULL, "print JSON: loss, perplexity, tokens", 0, 0,
      NULL},
 };
@@ -146,6 +150,7 @@ static int eval_run(void *memory, int n_operands, char **operands) {
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.n_threads = args->threads;
+    opening.quantize = (enum llm_quantize)args->quantize;
     opening.callbacks = command_callbacks();
     struct llm_engine *engine = llm_engine_open(model, &opening, &err);
     if (engine == NULL) return command_failed(&err);

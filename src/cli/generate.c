@@ -18,6 +18,7 @@ struct generate_args {
     struct strings stops;
     int samples;
     int threads;
+    int quantize;
     bool echo;
     bool print_ids;
     bool json;
@@ -28,7 +29,7 @@ struct generate_args {
 
 static const struct option generate_options[] = {
     {"model", 'm', OPTION_STRING, FIELD(model), "MODEL",
-     "name, directory, .safetensors or .pth file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
+     "name, directory, .safetensors, .pth or .gguf file; the downloaded gpt2, else the bundled model", 0, 0, NULL},
     {"file", 'f', OPTION_STRING, FIELD(file), "FILE", "read the prompt from a file; - is standard input", 0, 0, NULL},
     {"prompt-ids", 0, OPTION_STRING, FIELD(prompt_ids), "IDS", "token ids as the prompt: \"1 2 3\"", 0, 0, NULL},
     {"print-ids", 0, OPTION_FLAG, FIELD(print_ids), NULL, "print token ids in place of text", 0, 0, NULL},
@@ -55,6 +56,9 @@ static const struct option generate_options[] = {
      NULL},
     {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
      NULL},
+    {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"json", 0, OPTION_FLAG, FIELD(json), NULL, "print JSON: text, ids, finish reason, timings", 0, 0, NULL},
 };
 
@@ -172,6 +176,7 @@ static bool app_open(struct app *app, struct llm_error *err) {
     struct llm_engine_options options;
     llm_engine_options_init(&options);
     options.n_threads = args->threads;
+    options.quantize = (enum llm_quantize)args->quantize;
     options.callbacks = command_callbacks();
     app->engine = llm_engine_open(args->model, &options, err);
     if (app->engine == NULL) return false;

@@ -9,12 +9,16 @@
 #include "cli/progress.h"
 
 struct info_args {
+    int quantize;
     bool json;
     bool check;
 };
 
 static const struct option options[] = {
     {"json", 0, OPTION_FLAG, offsetof(struct info_args, json), NULL, "print JSON", 0, 0, NULL},
+    {"quantize", 0, OPTION_CHOICE, offsetof(struct info_args, quantize), "BITS",
+     "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
+     quantize_choices},
     {"no-check", 0, OPTION_NO_FLAG, offsetof(struct info_args, check), NULL,
      "do not read the weights to look for NaN and infinity", 0, 0, NULL},
 };
@@ -95,7 +99,8 @@ static void print_text(const struct llm_model_info *info) {
         printf("  %12s  %s\n", amount, info->files[i].path);
     }
     printf("\nmemory\n");
-    print_bytes("weights", info->bytes_weights, "");
+    print_bytes("weights", info->bytes_weights, info->memory_dtype);
+    print_bytes("a token reads", info->bytes_step, "of these, whatever the number of texts side by side");
     print_bytes("KV cache", info->bytes_kv_cache, "one full context");
     print_bytes("to run", info->bytes_inference, "weights, one full context and its activations");
     print_bytes("to train", info->bytes_training, "with AdamW, batch 4 of a full context (estimate)");
@@ -137,7 +142,7 @@ static bool print_json(const struct llm_model_info *info) {
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:b, s:i, s:o, s:I, s:o, s:o, "
         "s:o, "
-        "s:{s:I, s:I, s:I, s:I}, s:s, s:i}",
+        "s:{s:I, s:I, s:I, s:I, s:I}, s:s, s:s, s:i}",
         "path", info->path, "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
         info->n_head, "n_embd", info->n_embd, "n_inner", info->n_inner, "n_ctx", info->n_ctx, "vocab_size",
         info->vocab_size, "activation", info->activation, "layer_norm_epsilon", info->layer_norm_epsilon, "tied_head",
@@ -145,8 +150,9 @@ static bool print_json(const struct llm_model_info *info) {
         info->scale_attn_by_layer, "qkv_bias", info->qkv_bias, "has_tokenizer", info->has_tokenizer, "n_labels",
         info->n_labels, "labels", labels_json(info), "n_params", (json_int_t)info->n_params, "parts", parts_json(info),
         "files", files_json(info), "n_nonfinite", nonfinite, "bytes", "weights", (json_int_t)info->bytes_weights,
-        "kv_cache", (json_int_t)info->bytes_kv_cache, "inference", (json_int_t)info->bytes_inference, "training",
-        (json_int_t)info->bytes_training, "isa", info->isa, "n_threads", info->n_threads);
+        "step", (json_int_t)info->bytes_step, "kv_cache", (json_int_t)info->bytes_kv_cache, "inference",
+        (json_int_t)info->bytes_inference, "training", (json_int_t)info->bytes_training, "memory_dtype",
+        info->memory_dtype, "isa", info->isa, "n_threads", info->n_threads);
     char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL) puts(text);
     free(text);
@@ -161,6 +167,7 @@ static int info_run(void *memory, int n_operands, char **operands) {
     struct llm_error err = {0};
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
+    opening.quantize = (enum llm_quantize)args->quantize;
     opening.callbacks = command_callbacks();
     struct llm_engine *engine = llm_engine_open(n_operands > 0 ? operands[0] : NULL, &opening, &err);
     if (engine == NULL) return command_failed(&err);
@@ -187,7 +194,7 @@ const struct command command_info = {
     .summary = "show a model's architecture, parameters, files and memory",
     .usage = "[MODEL]",
     .description =
-        "Opens MODEL (a name, a directory, or one .safetensors or .pth file; without it the downloaded gpt2, else the "
+        "Opens MODEL (a name, a directory, or one .safetensors, .pth or .gguf file; without it the downloaded gpt2, else the "
         "bundled "
         "model) and tells what it is: architecture, parameters by part, files, the memory it takes to run and to "
         "train, and the kernels that this processor would use.\n\n"

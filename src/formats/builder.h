@@ -28,7 +28,16 @@ bool tensor_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank
 // Tells where the tensors of the newest file lie (unless told: all of the file).
 void container_set_data(struct container *container, const uint8_t *data, size_t size);
 
-// The last step: in each file the tensors must tile the data without gap or overlap, and no name may be
+// Tells that each tensor of the newest file begins at a multiple of `alignment` of the data (unless told: 1), behind
+// padding.
+void container_set_alignment(struct container *container, size_t alignment);
+
+// Gives the container something of the reader's own, freed with it.
+void container_set_extra(struct container *container, void *extra, void (*extra_free)(void *extra));
+// What a reader of this format put there, or NULL.
+void *container_extra(const struct container *container, const char *format);
+
+// The last step: in each file the tensors must tile the data without overlap or any gap but padding, and no name may be
 // there twice; then sorts by name. Sentences begin with the file's path.
 bool container_finish(struct container *container, struct llm_error *err);
 

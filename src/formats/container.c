@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "base/str.h"
 #include "formats/builder.h"
+#include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "formats/tensorflow.h"
 #include "formats/torch_zip.h"
@@ -21,6 +22,7 @@ static const struct container_format formats[] = {
     {"safetensors", safetensors_probe, safetensors_open},
     {"TensorFlow checkpoint", tensorflow_probe, tensorflow_open},
     {torch_zip_format, torch_zip_probe, torch_zip_open},
+    {"GGUF", gguf_probe, gguf_open},
 };
 
 struct container *container_open(const char *path, struct llm_error *err) {
@@ -36,7 +38,7 @@ struct container *container_open(const char *path, struct llm_error *err) {
                   path);
     } else {
         error_set(err, LLM_ERROR_NOT_FOUND,
-                  "%s: is not a model; a directory, a .safetensors or a .pth file was expected", path);
+                  "%s: is not a model; a directory, or a .safetensors, .pth or .gguf file was expected", path);
     }
     return NULL;
 }
@@ -49,12 +51,16 @@ struct memory {
         struct file_map map; // zero for borrowed bytes
         const uint8_t *data; // [data_size] where the tensors lie
         size_t data_size;
-    } * files; // [n_files]
+        size_t alignment; // of each tensor's beginning in the data
+    } * files;            // [n_files]
     int tensor_capacity;
+    void *extra;
+    void (*extra_free)(void *extra);
 };
 
 static void memory_free(void *impl) {
     struct memory *memory = impl;
+    if (memory->extra != NULL) memory->extra_free(memory->extra);
     free(memory->files);
     free(memory);
 }
@@ -128,17 +134,32 @@ static bool add_file(struct container *container, const char *path, struct memor
 
 bool container_map(struct container *container, const char *path, struct file_map *map, struct llm_error *err) {
     return file_map_open(map, path, err) &&
-           add_file(container, path, (struct memory_file){*map, map->bytes, map->size}, err);
+           add_file(container, path, (struct memory_file){*map, map->bytes, map->size, 1}, err);
 }
 
 bool container_borrow(struct container *container, const uint8_t *bytes, size_t size, struct llm_error *err) {
-    return add_file(container, NULL, (struct memory_file){{0}, bytes, size}, err);
+    return add_file(container, NULL, (struct memory_file){{0}, bytes, size, 1}, err);
 }
 
 void container_set_data(struct container *container, const uint8_t *data, size_t size) {
     struct memory *memory = container->impl;
     memory->files[container->n_files - 1].data = data;
     memory->files[container->n_files - 1].data_size = size;
+}
+
+void container_set_alignment(struct container *container, size_t alignment) {
+    struct memory *memory = container->impl;
+    memory->files[container->n_files - 1].alignment = alignment;
+}
+
+void container_set_extra(struct container *container, void *extra, void (*extra_free)(void *extra)) {
+    struct memory *memory = container->impl;
+    memory->extra = extra;
+    memory->extra_free = extra_free;
+}
+
+void *container_extra(const struct container *container, const char *format) {
+    return strcmp(container->format, format) == 0 ? ((struct memory *)container->impl)->extra : NULL;
 }
 
 struct tensor_view *container_add(struct container *container, const char *name, struct llm_error *err) {
@@ -228,7 +249,10 @@ static bool check_tiling(const struct tensor_view *tensors, int first, int end, 
             return error_set(err, LLM_ERROR_FORMAT, "tensor %s begins at byte %zu of the data, byte %zu was expected",
                              str_quote(tensors[i].name, name), begin, expected);
         }
+        const size_t rest = (begin + tensors[i].size) % file->alignment;
         expected = begin + tensors[i].size;
+        // Padding; the last tensor may go without.
+        if (rest != 0 && file->data_size - expected >= file->alignment - rest) expected += file->alignment - rest;
     }
     return expected == file->data_size ||
            error_set(err, LLM_ERROR_FORMAT, "has %zu bytes of data, but its tensors end at byte %zu", file->data_size,

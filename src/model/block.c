@@ -17,6 +17,7 @@ struct linear block_linear(const struct llm_engine *engine, enum param weight, i
     const enum param bias = weight + 1;
     return (struct linear){
         .weight = *weights_get(&engine->weights, weight, layer),
+        .transposed = engine->weights.transposed[weight],
         .bias = param_present(&engine->config, bias) ? weights_get(&engine->weights, bias, layer)->data : NULL,
     };
 }
@@ -24,9 +25,14 @@ struct linear block_linear(const struct llm_engine *engine, enum param weight, i
 struct linear block_qkv_columns(const struct llm_engine *engine, int layer, int first, int n) {
     struct linear linear = block_linear(engine, PARAM_ATTN_QKV_WEIGHT, layer);
     const struct matrix whole = linear.weight;
-    linear.weight.data = (const char *)whole.data + dtype_bytes(whole.dtype, (size_t)first);
-    linear.weight.cols = n;
-    linear.stride = whole.cols;
+    if (linear.transposed) {
+        linear.weight.data = (const char *)whole.data + dtype_bytes(whole.dtype, (size_t)first * (size_t)whole.cols);
+        linear.weight.rows = n;
+    } else {
+        linear.weight.data = (const char *)whole.data + dtype_bytes(whole.dtype, (size_t)first);
+        linear.weight.cols = n;
+        linear.stride = whole.cols;
+    }
     if (linear.bias != NULL) linear.bias += first;
     return linear;
 }

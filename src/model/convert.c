@@ -1,15 +1,46 @@
 // convert.c: from a model that lies somewhere to one elsewhere: in Hugging Face layout (save.c), or one file of
-// PyTorch's (save_torch.c). Tensors go from the source's mapping to the file in blocks, so converting takes little
-// memory, whatever the model.
+// PyTorch's (save_torch.c) or llama.cpp's (save_gguf.c). Tensors go from the source's mapping to the file in blocks, so
+// converting takes little memory, whatever the model.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "formats/gguf.h"
 #include "model/engine.h"
 #include "model/save.h"
 
 void llm_convert_options_init(struct llm_convert_options *options) {
     *options = (struct llm_convert_options){.dtype = -1};
+}
+
+// What the destination is to be.
+enum kind {
+    KIND_DIRECTORY,
+    KIND_TORCH,
+    KIND_GGUF
+};
+
+static enum kind kind_of(const char *destination) {
+    const size_t size = strlen(destination);
+    if (gguf_named(destination)) return KIND_GGUF;
+    const bool is_torch = (size > 4 && strcmp(destination + size - 4, ".pth") == 0) ||
+                          (size > 3 && strcmp(destination + size - 3, ".pt") == 0);
+    return is_torch ? KIND_TORCH : KIND_DIRECTORY;
+}
+
+static bool check_quantize(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
+    const int quantize = options->quantize;
+    if (quantize < LLM_QUANTIZE_NONE || quantize > LLM_QUANTIZE_Q4) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "quantize is %d; one of enum llm_quantize was expected", quantize);
+    }
+    if (quantize != LLM_QUANTIZE_NONE && options->dtype != -1) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "a number format and fewer bits cannot both be asked for");
+    }
+    return quantize == LLM_QUANTIZE_NONE || quantize == LLM_QUANTIZE_BF16 || kind_of(destination) == KIND_GGUF ||
+           error_set(err, LLM_ERROR_ARGUMENT,
+                     "%s: weights in blocks of 8 or 4 bits are written to GGUF files; a name that ends in .gguf was "
+                     "expected",
+                     destination);
 }
 
 static bool check_arguments(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
@@ -20,14 +51,7 @@ static bool check_arguments(const char *destination, const struct llm_convert_op
     }
     if (options->n_head < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the number of heads is negative");
     if (options->shard_size < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the shard size is negative");
-    return true;
-}
-
-// Whether the destination is to be one file of PyTorch's.
-static bool is_file_name(const char *destination) {
-    const size_t size = strlen(destination);
-    return (size > 4 && strcmp(destination + size - 4, ".pth") == 0) ||
-           (size > 3 && strcmp(destination + size - 3, ".pt") == 0);
+    return check_quantize(destination, options, err);
 }
 
 // ---- The place ------------------------------------------------------------------------------
@@ -92,14 +116,23 @@ static bool check_destination(const char *source, const char *destination, bool 
 static bool convert_to_file(const struct llm_engine *engine, const char *path,
                             const struct llm_convert_options *options, struct save_counts *counts,
                             struct llm_error *err) {
+    const bool is_gguf = kind_of(path) == KIND_GGUF;
     if (options->shard_size != 0) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: PyTorch's files are not written in shards", path);
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: %s files are not written in shards", path,
+                         is_gguf ? "GGUF" : "PyTorch's");
     }
     if (path_exists(path) && !(options->overwrite && file_exists(path))) {
         return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there already; name another place%s", path,
                          file_exists(path) ? ", or allow it to be replaced" : "");
     }
-    return save_torch(engine, path, options, counts, err);
+    return is_gguf ? save_gguf(engine, path, options, counts, err) : save_torch(engine, path, options, counts, err);
+}
+
+// The number format by its name, for the sentence.
+static const char *format_name(const struct llm_convert_options *options) {
+    static const char *const blocks[] = {[LLM_QUANTIZE_Q8] = "Q8_0", [LLM_QUANTIZE_Q4] = "Q4_0"};
+    if (options->quantize != LLM_QUANTIZE_NONE) return blocks[options->quantize];
+    return options->dtype == LLM_F16 ? "F16" : "BF16";
 }
 
 static void give_notices(const struct llm_convert_options *options, const struct save_counts *counts) {
@@ -109,10 +142,9 @@ static void give_notices(const struct llm_convert_options *options, const struct
                       nonfinite == 1 ? "" : "s", nonfinite == 1 ? "is" : "are");
     }
     if (overflowed > 0) {
-        const bool is_f16 = options->dtype == LLM_F16;
+        const bool is_bf16 = options->dtype == LLM_BF16;
         engine_notice(&options->callbacks, "%lld weight%s too large for %s and became infinite%s", overflowed,
-                      overflowed == 1 ? " is" : "s are", is_f16 ? "F16" : "BF16",
-                      is_f16 ? "; BF16 has their range" : "");
+                      overflowed == 1 ? " is" : "s are", format_name(options), is_bf16 ? "" : "; BF16 has their range");
     }
 }
 
@@ -122,12 +154,18 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     llm_convert_options_init(&defaults);
     if (options == NULL) options = &defaults;
     if (!check_arguments(destination, options, err)) return false;
+    struct llm_convert_options chosen = *options;
+    if (options->quantize == LLM_QUANTIZE_BF16) {
+        chosen.quantize = LLM_QUANTIZE_NONE;
+        chosen.dtype = LLM_BF16;
+    }
+    options = &chosen;
     struct llm_engine_options opening;
     llm_engine_options_init(&opening);
     opening.callbacks = options->callbacks;
     char *path = model_resolve(source, &opening, err);
     if (path == NULL) return false;
-    const bool as_file = is_file_name(destination);
+    const bool as_file = kind_of(destination) != KIND_DIRECTORY;
     struct llm_engine engine = {.callbacks = options->callbacks, .n_head = options->n_head};
     struct save_counts counts = {0};
     bool ok = check_destination(path, destination, as_file, err) && engine_read(&engine, path, err);

@@ -87,13 +87,36 @@ static const struct dialect_row book_rows[] = {
     {"out_head.bias", PARAM_SCORE_BIAS, LAYOUT_SAME, PIECE_WHOLE},
 };
 
+// Source: gguf-py/gguf/tensor_mapping.py and src/models/gpt2.cpp of llama.cpp. Linear layers are [out, in].
+static const struct dialect_row gguf_rows[] = {
+    {"token_embd.weight", PARAM_WTE, LAYOUT_SAME, PIECE_WHOLE},
+    {"position_embd.weight", PARAM_WPE, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.attn_norm.weight", PARAM_LN_1_WEIGHT, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.attn_norm.bias", PARAM_LN_1_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.attn_qkv.weight", PARAM_ATTN_QKV_WEIGHT, LAYOUT_TRANSPOSED, PIECE_WHOLE},
+    {"blk.%d.attn_qkv.bias", PARAM_ATTN_QKV_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.attn_output.weight", PARAM_ATTN_PROJ_WEIGHT, LAYOUT_TRANSPOSED, PIECE_WHOLE},
+    {"blk.%d.attn_output.bias", PARAM_ATTN_PROJ_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.ffn_norm.weight", PARAM_LN_2_WEIGHT, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.ffn_norm.bias", PARAM_LN_2_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.ffn_up.weight", PARAM_MLP_FC_WEIGHT, LAYOUT_TRANSPOSED, PIECE_WHOLE},
+    {"blk.%d.ffn_up.bias", PARAM_MLP_FC_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"blk.%d.ffn_down.weight", PARAM_MLP_PROJ_WEIGHT, LAYOUT_TRANSPOSED, PIECE_WHOLE},
+    {"blk.%d.ffn_down.bias", PARAM_MLP_PROJ_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"output_norm.weight", PARAM_LN_F_WEIGHT, LAYOUT_SAME, PIECE_WHOLE},
+    {"output_norm.bias", PARAM_LN_F_BIAS, LAYOUT_SAME, PIECE_WHOLE},
+    {"output.weight", PARAM_HEAD, LAYOUT_SAME, PIECE_WHOLE},
+};
+
 const struct dialect dialect_hf = {"Hugging Face", "transformer.", hf_rows, sizeof hf_rows / sizeof hf_rows[0]};
 const struct dialect dialect_openai = {"OpenAI", NULL, openai_rows, sizeof openai_rows / sizeof openai_rows[0]};
 
 // torch.compile() puts its prefix before the names of what it compiles.
 const struct dialect dialect_book = {"the book", "_orig_mod.", book_rows, sizeof book_rows / sizeof book_rows[0]};
 
-static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai, &dialect_book};
+const struct dialect dialect_gguf = {"llama.cpp", NULL, gguf_rows, sizeof gguf_rows / sizeof gguf_rows[0]};
+
+static const struct dialect *const dialects[] = {&dialect_hf, &dialect_openai, &dialect_book, &dialect_gguf};
 enum {
     N_DIALECTS = sizeof dialects / sizeof dialects[0],
     MAX_LAYER_NUMBER = 1 << 24 // larger ones are no layer numbers; keeps the number an int
@@ -169,8 +192,8 @@ const struct dialect *dialect_detect(const struct container *container, const ch
         error_set(err, LLM_ERROR_FORMAT, "%s: holds no tensors", path);
     } else if (best == NULL) {
         error_set(err, LLM_ERROR_UNSUPPORTED,
-                  "%s: holds no tensor of a GPT-2 (the first of its %d is %.200s; wte.weight, model/wte or "
-                  "tok_emb.weight was expected)",
+                  "%s: holds no tensor of a GPT-2 (the first of its %d is %.200s; wte.weight, model/wte, "
+                  "tok_emb.weight or token_embd.weight was expected)",
                   path, container->n_tensors, container->tensors[0].name);
     }
     return best;

@@ -36,7 +36,7 @@ struct dialect_row {
 };
 
 struct dialect {
-    const char *name;   // for sentences: "Hugging Face", "OpenAI", "the book"
+    const char *name;   // for sentences: "Hugging Face", "OpenAI", "the book", "llama.cpp"
     const char *prefix; // may stand before any name; NULL: none
     const struct dialect_row *rows;
     int n_rows;
@@ -48,6 +48,8 @@ extern const struct dialect dialect_hf;
 extern const struct dialect dialect_openai;
 // GPTModel of "Build a Large Language Model (From Scratch)". Files of PyTorch's are written in this one.
 extern const struct dialect dialect_book;
+// llama.cpp's architecture "gpt2". GGUF files are written in this one.
+extern const struct dialect dialect_gguf;
 
 // A parameter as a file stores it: [rows, cols], whatever the tensors in the file look like.
 struct param_view {
@@ -61,7 +63,12 @@ struct param_view {
     bool transposed[MAX_PIECES]; // the part's data is [its cols, rows]
 };
 
-// Rows [first, first + n) as [n, cols] in the stored dtype: in the file, or put together in `memory`.
+// What the two functions below give numbers in: the stored dtype, or F32 where that is one of blocks, which lie in the
+// file's direction only.
+static inline enum dtype param_view_dtype(const struct param_view *view) {
+    return dtype_info(view->dtype)->block > 1 ? DTYPE_F32 : view->dtype;
+}
+// Rows [first, first + n) as [n, cols]: in the file, or put together in `memory`.
 const void *param_view_rows(const struct param_view *view, int first, int n, void *memory);
 // Columns [first, first + n) as [n, rows], put into `memory`.
 void param_view_columns(const struct param_view *view, int first, int n, void *memory);

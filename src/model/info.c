@@ -32,6 +32,16 @@ static int64_t nonfinite_u32(const uint8_t *bytes, size_t n, uint32_t exponent) 
     return count;
 }
 
+// A block whose scale is no number has none.
+static int64_t nonfinite_blocks(const uint8_t *bytes, enum dtype dtype, size_t n) {
+    const struct dtype_info *info = dtype_info(dtype);
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i += info->block, bytes += info->block_bytes) {
+        if (nonfinite_u16(bytes, 1, 0x7c00) > 0) count += (int64_t)info->block;
+    }
+    return count;
+}
+
 int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
     switch (dtype) {
     case DTYPE_F32:
@@ -40,6 +50,9 @@ int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
         return nonfinite_u16(data, n, 0x7c00);
     case DTYPE_BF16:
         return nonfinite_u16(data, n, 0x7f80);
+    case DTYPE_Q8_0:
+    case DTYPE_Q4_0:
+        return nonfinite_blocks(data, dtype, n);
     default:
         return 0;
     }
@@ -115,6 +128,20 @@ static int64_t weight_bytes(const struct llm_engine *engine) {
     return bytes;
 }
 
+// The dtype of most weights in memory.
+static enum dtype memory_dtype(const struct llm_engine *engine) {
+    int64_t n[DTYPE_COUNT] = {0};
+    enum dtype most = DTYPE_F32;
+    for (int p = 0; p < PARAM_COUNT; p++) {
+        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
+            const enum dtype dtype = weights_get(&engine->weights, (enum param)p, layer)->dtype;
+            n[dtype] += param_size(&engine->config, (enum param)p);
+            if (n[dtype] > n[most]) most = dtype;
+        }
+    }
+    return most;
+}
+
 // What one step of decoding reads of the weights, whatever the number of sequences: an embedding that is not the
 // head is read by the row, which counts as nothing.
 static int64_t step_bytes(const struct llm_engine *engine) {
@@ -166,6 +193,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
         .path = engine->path,
         .format = engine->container != NULL ? engine->container->format : "memory",
         .dtype = dtype_info(engine->dtype)->name,
+        .memory_dtype = dtype_info(memory_dtype(engine))->name,
         .n_layer = config->n_layer,
         .n_head = config->n_head,
         .n_embd = config->n_embd,

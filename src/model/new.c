@@ -51,17 +51,32 @@ static bool copy_labels(struct llm_engine *engine, const char *const *labels, st
     return true;
 }
 
+// All numbers of a parameter as they are now, as F32 [rows, cols].
+static bool copy_numbers(const struct llm_engine *engine, enum param param, int layer, float *to,
+                         struct llm_error *err) {
+    const struct param_view view = engine_stored(engine, param, layer);
+    const enum dtype dtype = param_view_dtype(&view);
+    const size_t n = (size_t)view.n_elements;
+    void *narrow = dtype == DTYPE_F32 || view.data != NULL ? to : malloc(dtype_bytes(dtype, n));
+    if (narrow == NULL) return error_memory(err, "weights");
+    const void *numbers = param_view_rows(&view, 0, view.rows, narrow);
+    if (numbers != to) dtype_to_f32(to, numbers, dtype, n);
+    if (narrow != to) free(narrow);
+    return true;
+}
+
 // Copies the parameters before `end` that the new model has from `base`.
-static void copy_params(struct llm_engine *engine, const struct llm_engine *base, enum param end) {
+static bool copy_params(struct llm_engine *engine, const struct llm_engine *base, enum param end,
+                        struct llm_error *err) {
     for (int p = 0; p < (int)end; p++) {
         const enum param param = (enum param)p;
+        const bool tied = param == PARAM_HEAD && base->config.tied_head;
         for (int layer = 0; layer < param_count(&engine->config, param); layer++) {
-            const bool tied = param == PARAM_HEAD && base->config.tied_head;
-            const struct matrix *from = weights_get(&base->weights, tied ? PARAM_WTE : param, layer);
-            dtype_to_f32(param_block_at(&engine->own, param, layer), from->data, from->dtype,
-                         (size_t)param_size(&engine->config, param));
+            float *to = param_block_at(&engine->own, param, layer);
+            if (!copy_numbers(base, tied ? PARAM_WTE : param, layer, to, err)) return false;
         }
     }
+    return true;
 }
 
 struct llm_engine *engine_untied(struct llm_engine *base, const struct llm_engine_options *options,
@@ -71,8 +86,9 @@ struct llm_engine *engine_untied(struct llm_engine *base, const struct llm_engin
     struct llm_tokenizer *tokenizer = base->tokenizer;
     base->tokenizer = NULL;
     struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
-    if (engine != NULL) copy_params(engine, base, PARAM_COUNT);
-    return engine;
+    if (engine == NULL || copy_params(engine, base, PARAM_COUNT, err)) return engine;
+    llm_engine_free(engine);
+    return NULL;
 }
 
 struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
@@ -87,8 +103,7 @@ struct llm_engine *engine_classifier(struct llm_engine *base, const char *const 
     base->tokenizer = NULL;
     struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
     if (engine == NULL) return NULL;
-    copy_params(engine, base, PARAM_SCORE);
-    if (copy_labels(engine, labels, err)) return engine;
+    if (copy_params(engine, base, PARAM_SCORE, err) && copy_labels(engine, labels, err)) return engine;
     llm_engine_free(engine);
     return NULL;
 }
@@ -106,12 +121,17 @@ bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, 
         param_block_release(weights, engine->ops);
         return false;
     }
+    bool ok = true;
     for (int p = 0; p < PARAM_COUNT; p++) {
-        for (int layer = 0; layer < param_count(&engine->config, (enum param)p); layer++) {
-            const struct matrix *from = weights_get(&engine->weights, (enum param)p, layer);
-            dtype_to_f32(param_block_at(weights, (enum param)p, layer), from->data, from->dtype,
-                         (size_t)param_size(&engine->config, (enum param)p));
+        const enum param param = (enum param)p;
+        for (int layer = 0; ok && layer < param_count(&engine->config, param); layer++) {
+            ok = copy_numbers(engine, param, layer, param_block_at(weights, param, layer), err);
         }
+    }
+    if (!ok) {
+        weights_release(&moved, &engine->config, engine->ops);
+        param_block_release(weights, engine->ops);
+        return false;
     }
     weights_release(&engine->weights, &engine->config, engine->ops);
     engine->weights = moved;
@@ -122,7 +142,7 @@ bool engine_own_weights(struct llm_engine *engine, struct param_block *weights, 
 
 struct param_view engine_stored(const struct llm_engine *engine, enum param param, int layer) {
     const bool present = param_present(&engine->config, param);
-    if (present && !engine->weights.in_block) return engine->map.views[param][layer];
+    if (present && !engine->weights.in_block && engine->container != NULL) return engine->map.views[param][layer];
     struct param_view view = {.dtype = engine->dtype, .n_elements = param_size(&engine->config, param)};
     param_shape(&engine->config, param, &view.rows, &view.cols);
     if (present) {

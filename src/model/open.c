@@ -8,9 +8,12 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "formats/gguf.h"
 #include "formats/torch_zip.h"
 #include "model/engine.h"
+#include "model/gguf_model.h"
 #include "model/labels.h"
+#include "model/quantize.h"
 #include "model/weights.h"
 
 enum {
@@ -78,7 +81,21 @@ static bool infer_config(struct llm_engine *engine, struct llm_error *err) {
     return true;
 }
 
+// A GGUF file says everything itself, so what lies beside it does not count.
+static bool read_gguf(struct llm_engine *engine, struct llm_error *err) {
+    if (engine->n_head != 0) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: says how many heads there are, so they cannot be chosen",
+                         engine->path);
+    }
+    engine->container = gguf_open(engine->path, err);
+    if (engine->container == NULL) return false;
+    if (gguf_config(&engine->config, engine->container, err)) return true;
+    error_prefix(err, "%s", engine->path);
+    return false;
+}
+
 static bool read_container(struct llm_engine *engine, struct llm_error *err) {
+    if (gguf_probe(engine->path)) return read_gguf(engine, err);
     if (!find_config(engine, err)) return false;
     if (engine->config_path == NULL && (!torch_zip_named(engine->path) || directory_exists(engine->path))) {
         return error_set(err, LLM_ERROR_NOT_FOUND,
@@ -159,23 +176,31 @@ void engine_release(struct llm_engine *engine) {
 // the model not resized: those ids are refused when they are used.
 bool engine_read_tokenizer(struct llm_engine *engine, struct llm_error *err) {
     struct llm_error reason = {0};
-    engine->tokenizer = tokenizer_open_directory(engine->directory, &reason);
+    const bool is_gguf = gguf_probe(engine->path);
+    const char *place = is_gguf ? engine->path : engine->directory;
+    engine->tokenizer =
+        is_gguf ? gguf_tokenizer(engine->container, &reason) : tokenizer_open_directory(engine->directory, &reason);
     if (engine->tokenizer == NULL) {
-        if (reason.code != LLM_ERROR_NOT_FOUND) return error_set(err, reason.code, "%s", reason.text);
+        if (reason.code != LLM_ERROR_NOT_FOUND) {
+            error_set(err, reason.code, "%s", reason.text);
+            if (is_gguf) error_prefix(err, "%s", place);
+            return false;
+        }
         if (engine->config_path != NULL || engine->config.vocab_size != GPT2_VOCAB_SIZE) return true;
-        engine->tokenizer = tokenizer_new_gpt2(err); // a file of PyTorch's alone, in GPT-2's size
+        engine->tokenizer = tokenizer_new_gpt2(err); // one file, in GPT-2's size
         return engine->tokenizer != NULL;
     }
-    // OpenAI's hparams.json does not say which id ends a text, and what was read off tensors neither; the vocabulary
-    // does.
+    // OpenAI's hparams.json does not say which id ends a text, what was read off tensors neither, and GGUF need not;
+    // the vocabulary does.
     const int32_t eot = llm_tokenizer_eot(engine->tokenizer);
-    const bool unsaid = engine->map.dialect == &dialect_openai || engine->config_path == NULL;
+    const bool unsaid =
+        engine->map.dialect == &dialect_openai || (engine->config_path == NULL && (!is_gguf || engine->config.eos < 0));
     if (unsaid && eot < engine->config.vocab_size) engine->config.eos = eot;
     const int n_ids = llm_tokenizer_vocab_size(engine->tokenizer);
     const int vocab_size = engine->config.vocab_size;
     if (n_ids > vocab_size) {
         engine_notice(&engine->callbacks, "%s: the vocabulary has %d ids and the model %d; those above cannot be used",
-                      engine->directory, n_ids, vocab_size);
+                      place, n_ids, vocab_size);
     }
     return true;
 }
@@ -211,7 +236,8 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
     engine->callbacks = options->callbacks;
     if (engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
         (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
-        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err)) {
+        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err) &&
+        engine_quantize(engine, options->quantize, err)) {
         free(path);
         return engine;
     }
@@ -244,9 +270,14 @@ struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_eng
     if (options == NULL) options = &default_options;
     char *path = model_resolve(model, options, err);
     if (path == NULL) return NULL;
-    char *directory = directory_of(path, err);
-    struct llm_tokenizer *tokenizer = directory == NULL ? NULL : tokenizer_open_directory(directory, err);
-    free(directory);
+    struct llm_tokenizer *tokenizer = NULL;
+    if (gguf_probe(path)) {
+        tokenizer = gguf_open_tokenizer(path, err);
+    } else {
+        char *directory = directory_of(path, err);
+        if (directory != NULL) tokenizer = tokenizer_open_directory(directory, err);
+        free(directory);
+    }
     free(path);
     return tokenizer;
 }

@@ -76,6 +76,7 @@ const char *param_part_name(enum param_part part);
 // the dtype they are stored in, unless they had to be copied; vectors are F32.
 struct weights {
     struct matrix *tensors[PARAM_COUNT]; // [param_count] each
+    bool transposed[PARAM_COUNT];        // the matrices of this parameter are [cols, rows] of param_shape()
     void *owned;                         // one block for what had to be converted or copied, NULL if nothing
     int64_t bytes_owned;
     bool in_block; // all F32, in a param_block that is somebody else's

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "formats/gguf.h"
 #include "formats/torch_zip.h"
 #include "model/engine.h"
 #include "store/store.h"
@@ -91,10 +92,10 @@ static char *resolve_nothing(const char *model, struct llm_error *err) {
     for (int i = 0; i < n_items; i++) {
         if (store_is_model(items[i].name)) strbuf_printf(&names, "%s, ", items[i].name);
     }
-    error_set(
-        err, LLM_ERROR_NOT_FOUND,
-        "%.300s: there is no such model; a directory, a .safetensors or .pth file, or one of %sbundled was expected",
-        model, strbuf_ok(&names) ? names.bytes : "");
+    error_set(err, LLM_ERROR_NOT_FOUND,
+              "%.300s: there is no such model; a directory, a .safetensors, .pth or .gguf file, or one of %sbundled "
+              "was expected",
+              model, strbuf_ok(&names) ? names.bytes : "");
     strbuf_release(&names);
     return NULL;
 }
@@ -103,10 +104,10 @@ static char *resolve_file(const char *path, struct llm_error *err) {
     const size_t size = strlen(path);
     const char *const suffix = ".safetensors";
     const bool is_safetensors = size > strlen(suffix) && strcmp(path + size - strlen(suffix), suffix) == 0;
-    if (!is_safetensors && !torch_zip_named(path)) {
+    if (!is_safetensors && !torch_zip_named(path) && !gguf_probe(path)) {
         error_set(err, LLM_ERROR_UNSUPPORTED,
-                  "%s: is not a model; a directory with config.json or hparams.json, one .safetensors or one .pth file "
-                  "was expected",
+                  "%s: is not a model; a directory with config.json or hparams.json, or one .safetensors, .pth or "
+                  ".gguf file was expected",
                   path);
         return NULL;
     }

@@ -60,7 +60,7 @@ static bool write_tensor(struct saving *saving, struct safetensors_writer *write
                          const struct param_view *view, int layer, struct llm_error *err) {
     (void)param;
     (void)layer;
-    return saving_rows(saving, view, write_data, writer, err);
+    return saving_rows(saving, view, saving_dtype(saving, view), write_data, writer, err);
 }
 
 static bool write_tensors(struct saving *saving, const char *directory, struct llm_error *err) {

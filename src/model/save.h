@@ -1,5 +1,5 @@
 // save.h: writing a model as a directory in Hugging Face layout: config.json, model.safetensors or shards, vocabulary;
-// or as one file of PyTorch's.
+// or as one file of PyTorch's or llama.cpp's.
 #ifndef MODEL_SAVE_H
 #define MODEL_SAVE_H
 
@@ -21,6 +21,12 @@ bool save_directory(const struct llm_engine *engine, const char *directory, cons
 // settings the class takes it. The file appears when it is whole, in place of an old one.
 bool save_torch(const struct llm_engine *engine, const char *path, const struct llm_convert_options *options,
                 struct save_counts *counts, struct llm_error *err);
+
+// Writes the weights and the vocabulary as a GGUF file of llama.cpp's architecture gpt2; of the options dtype, quantize
+// and callbacks count. A model with what that has not is refused. The file appears when it is whole, in place of an old
+// one.
+bool save_gguf(const struct llm_engine *engine, const char *path, const struct llm_convert_options *options,
+               struct save_counts *counts, struct llm_error *err);
 
 // A directory as above, with the weights in one file, without a word.
 bool model_save(const struct llm_engine *engine, const char *directory, enum dtype dtype, bool overwrite,

@@ -112,13 +112,14 @@ static bool write_item(struct saving *saving, struct torch_zip_writer *writer, c
     if (shared_with(saving, item) >= 0) return true;
     if (row->param == PARAM_COUNT) return write_mask(saving, writer, err);
     const struct param_view view = engine_stored(saving->engine, row->param, item->layer);
+    const enum dtype dtype = saving_dtype(saving, &view);
     if (row->layout == LAYOUT_SAME && row->piece == PIECE_WHOLE) {
-        return saving_rows(saving, &view, write_data, writer, err);
+        return saving_rows(saving, &view, dtype, write_data, writer, err);
     }
     // One column after another: of a matrix, [out, in]; of a vector, a piece of it.
     const int n = row->piece == PIECE_WHOLE ? view.cols : view.cols / MAX_PIECES;
     const int first = row->piece == PIECE_WHOLE ? 0 : n * ((int)row->piece - PIECE_QUERY);
-    return saving_columns(saving, &view, first, n, write_data, writer, err);
+    return saving_columns(saving, &view, first, n, dtype, write_data, writer, err);
 }
 
 // What the book's class cannot be told.

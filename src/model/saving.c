@@ -16,7 +16,7 @@ enum dtype saving_dtype(const struct saving *saving, const struct param_view *vi
     case LLM_BF16:
         return DTYPE_BF16;
     default:
-        return view->dtype;
+        return param_view_dtype(view);
     }
 }
 
@@ -51,16 +51,17 @@ static bool report(struct saving *saving, size_t bytes, struct llm_error *err) {
     return error_set(err, LLM_ERROR_CANCELLED, "converting was cancelled");
 }
 
-// One block of n numbers in the dtype of the view.
+// One block of n numbers, as the view gives them.
 static bool write_block(struct saving *saving, const struct param_view *view, const void *numbers, size_t n,
-                        saving_write_fn *write, void *writer, struct llm_error *err) {
-    const enum dtype dtype = saving_dtype(saving, view);
-    const int64_t nonfinite = count_nonfinite(numbers, view->dtype, n);
+                        enum dtype dtype, saving_write_fn *write, void *writer, struct llm_error *err) {
+    const enum dtype given = param_view_dtype(view);
+    const int64_t nonfinite = count_nonfinite(numbers, given, n);
     saving->counts->nonfinite += nonfinite;
-    if (dtype != view->dtype) {
-        dtype_to_f32(saving->wide, numbers, view->dtype, n);
+    if (dtype != given) {
+        dtype_to_f32(saving->wide, numbers, given, n);
         dtype_from_f32(saving->narrow, dtype, saving->wide, n);
-        saving->counts->overflowed += count_nonfinite(saving->narrow, dtype, n) - nonfinite;
+        const int64_t grown = count_nonfinite(saving->narrow, dtype, n) - nonfinite;
+        if (grown > 0) saving->counts->overflowed += grown; // of blocks, some of the numbers may have been so before
         numbers = saving->narrow;
     }
     const size_t size = dtype_bytes(dtype, n);
@@ -73,26 +74,42 @@ static int lines_of_block(int left, int length) {
     return n < left ? n : left;
 }
 
-bool saving_rows(struct saving *saving, const struct param_view *view, saving_write_fn *write, void *writer,
-                 struct llm_error *err) {
+bool saving_rows(struct saving *saving, const struct param_view *view, enum dtype dtype, saving_write_fn *write,
+                 void *writer, struct llm_error *err) {
     for (int row = 0; row < view->rows;) {
         const int n = lines_of_block(view->rows - row, view->cols);
         const void *numbers = param_view_rows(view, row, n, saving->numbers);
-        if (!write_block(saving, view, numbers, (size_t)n * (size_t)view->cols, write, writer, err)) return false;
+        if (!write_block(saving, view, numbers, (size_t)n * (size_t)view->cols, dtype, write, writer, err)) {
+            return false;
+        }
         row += n;
     }
     return true;
 }
 
-bool saving_columns(struct saving *saving, const struct param_view *view, int first, int n_columns,
+bool saving_columns(struct saving *saving, const struct param_view *view, int first, int n_columns, enum dtype dtype,
                     saving_write_fn *write, void *writer, struct llm_error *err) {
     for (int column = 0; column < n_columns;) {
         const int n = lines_of_block(n_columns - column, view->rows);
         param_view_columns(view, first + column, n, saving->numbers);
-        if (!write_block(saving, view, saving->numbers, (size_t)n * (size_t)view->rows, write, writer, err)) {
+        if (!write_block(saving, view, saving->numbers, (size_t)n * (size_t)view->rows, dtype, write, writer, err)) {
             return false;
         }
         column += n;
+    }
+    return true;
+}
+
+bool saving_as_stored(struct saving *saving, const struct param_view *view, saving_write_fn *write, void *writer,
+                      struct llm_error *err) {
+    const uint8_t *const data = view->parts[0]->data;
+    const size_t n = (size_t)view->n_elements;
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const size_t length = n - first < BLOCK ? n - first : BLOCK;
+        const uint8_t *numbers = data + dtype_bytes(view->dtype, first);
+        const size_t size = dtype_bytes(view->dtype, length);
+        saving->counts->nonfinite += count_nonfinite(numbers, view->dtype, length);
+        if (!write(writer, numbers, size, err) || !report(saving, size, err)) return false;
     }
     return true;
 }

@@ -1,5 +1,5 @@
-// saving.h: a model's numbers on their way to a file, block by block, whatever the file: what save.c and save_torch.c
-// have in common.
+// saving.h: a model's numbers on their way to a file, block by block, whatever the file: what save.c, save_torch.c
+// and save_gguf.c have in common.
 #ifndef MODEL_SAVING_H
 #define MODEL_SAVING_H
 
@@ -17,16 +17,19 @@ struct saving {
 // Where numbers go: a writer's `data` function.
 typedef bool saving_write_fn(void *writer, const void *bytes, size_t size, struct llm_error *err);
 
-// What a parameter becomes in the file.
+// What a parameter becomes where the options say it, or it stays as it is: no blocks.
 enum dtype saving_dtype(const struct saving *saving, const struct param_view *view);
 // Room for the blocks; given back by saving_release().
 bool saving_alloc(struct saving *saving, struct llm_error *err);
 void saving_release(struct saving *saving);
-// Writes all rows, one after another.
-bool saving_rows(struct saving *saving, const struct param_view *view, saving_write_fn *write, void *writer,
-                 struct llm_error *err);
+// Writes all rows, one after another, as `dtype`.
+bool saving_rows(struct saving *saving, const struct param_view *view, enum dtype dtype, saving_write_fn *write,
+                 void *writer, struct llm_error *err);
 // Writes columns [first, first + n), one after another.
-bool saving_columns(struct saving *saving, const struct param_view *view, int first, int n, saving_write_fn *write,
-                    void *writer, struct llm_error *err);
+bool saving_columns(struct saving *saving, const struct param_view *view, int first, int n, enum dtype dtype,
+                    saving_write_fn *write, void *writer, struct llm_error *err);
+// Writes the one tensor that the parameter is in its file, byte for byte.
+bool saving_as_stored(struct saving *saving, const struct param_view *view, saving_write_fn *write, void *writer,
+                      struct llm_error *err);
 
 #endif

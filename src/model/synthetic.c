@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/engine.h"
+#include "model/quantize.h"
 
 enum {
     MAX_NAME = 64
@@ -64,5 +64,9 @@ struct llm_engine *llm_engine_synthetic(const char *size, uint64_t seed, const s
     struct config config;
     if (!config_gpt2(&config, size, err)) return NULL;
     char name[MAX_NAME] = "synthetic ";
-    return engine_synthesize(strncat(name, size, sizeof name - strlen(name) - 1), &config, seed, options, err);
+    strncat(name, size, sizeof name - strlen(name) - 1);
+    struct llm_engine *engine = engine_synthesize(name, &config, seed, options, err);
+    if (engine == NULL || options == NULL || engine_quantize(engine, options->quantize, err)) return engine;
+    llm_engine_free(engine);
+    return NULL;
 }

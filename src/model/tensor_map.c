@@ -48,11 +48,37 @@ static void copy_numbers(enum dtype dtype, uint8_t *to, struct steps out, const 
     }
 }
 
+// A rectangle of what was given out, in the parameter's rows and columns.
+struct window {
+    size_t row, n_rows, col, n_cols;
+};
+
+// The part's share of the window, which is stored in blocks: the part's `lines` (its columns when it is transposed,
+// else its rows), each of `length` numbers. Blocks at the ends may be needed in part.
+static void gather_blocks(enum dtype dtype, bool transposed, const uint8_t *from, size_t length, struct window window,
+                          float *to, struct steps out) {
+    const size_t block = dtype_info(dtype)->block;
+    const size_t first_line = transposed ? window.col : window.row,
+                 n_lines = transposed ? window.n_cols : window.n_rows;
+    const size_t first = transposed ? window.row : window.col, n = transposed ? window.n_rows : window.n_cols;
+    const size_t line_step = transposed ? out.col : out.row, step = transposed ? out.row : out.col;
+    for (size_t line = 0; line < n_lines; line++) {
+        const uint8_t *const blocks = from + dtype_bytes(dtype, (first_line + line) * length);
+        for (size_t at = first; at < first + n;) {
+            float numbers[64]; // no block has more
+            const size_t begin = at / block * block, end = begin + block < first + n ? begin + block : first + n;
+            dtype_to_f32(numbers, blocks + dtype_bytes(dtype, begin), dtype, block);
+            for (; at < end; at++) to[line * line_step + (at - first) * step] = numbers[at - begin];
+        }
+    }
+}
+
 // Rows [row, row + n_rows) and columns [col, col + n_cols), to where `out` says.
 static void gather(const struct param_view *view, size_t row, size_t n_rows, size_t col, size_t n_cols, uint8_t *to,
                    struct steps out) {
-    const size_t width = dtype_info(view->dtype)->block_bytes;
-    if (view->n_parts == 0 && view->data != NULL) { // a model in memory
+    const bool in_blocks = dtype_info(view->dtype)->block > 1;
+    const size_t width = dtype_info(param_view_dtype(view))->block_bytes;
+    if (view->n_parts == 0 && view->data != NULL) { // a model in memory, which has no blocks
         const struct steps in = {.row = (size_t)view->cols, .col = 1};
         copy_numbers(view->dtype, to, out, view->data + width * (row * in.row + col), in, n_rows, n_cols);
         return;
@@ -66,16 +92,25 @@ static void gather(const struct param_view *view, size_t row, size_t n_rows, siz
         const size_t begin = part * part_cols > col ? part * part_cols : col;
         const size_t end = (part + 1) * part_cols < col + n_cols ? (part + 1) * part_cols : col + n_cols;
         if (begin >= end) continue;
+        uint8_t *const part_to = to + width * (begin - col) * out.col;
+        if (in_blocks) {
+            const struct window window = {row, n_rows, begin - part * part_cols, end - begin};
+            gather_blocks(view->dtype, view->transposed[part], view->parts[part]->data,
+                          view->transposed[part] ? rows : part_cols, window, (float *)(void *)part_to, out);
+            continue;
+        }
         const struct steps in =
             view->transposed[part] ? (struct steps){.row = 1, .col = rows} : (struct steps){.row = part_cols, .col = 1};
         const uint8_t *from = view->parts[part]->data + width * (row * in.row + (begin - part * part_cols) * in.col);
-        copy_numbers(view->dtype, to + width * (begin - col) * out.col, out, from, in, n_rows, end - begin);
+        copy_numbers(view->dtype, part_to, out, from, in, n_rows, end - begin);
     }
 }
 
 const void *param_view_rows(const struct param_view *view, int first, int n, void *memory) {
     const size_t cols = (size_t)view->cols;
-    if (view->data != NULL) return view->data + dtype_bytes(view->dtype, (size_t)first * cols);
+    if (view->data != NULL && param_view_dtype(view) == view->dtype) {
+        return view->data + dtype_bytes(view->dtype, (size_t)first * cols);
+    }
     gather(view, (size_t)first, (size_t)n, 0, cols, memory, (struct steps){.row = cols, .col = 1});
     return memory;
 }

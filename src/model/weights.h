@@ -13,6 +13,8 @@ bool weights_init(struct weights *weights, const struct tensor_map *map, const s
 // Points every weight into a block of all parameters, which must outlive the weights.
 bool weights_from_block(struct weights *weights, const struct param_block *block, const struct config *config,
                         struct llm_error *err);
+// Makes weights->tensors, with the shapes that config and weights->transposed give; no data yet.
+bool weights_shape(struct weights *weights, const struct config *config, struct llm_error *err);
 void weights_release(struct weights *weights, const struct config *config, struct ops *ops);
 
 #endif

@@ -31,7 +31,9 @@ enum ops_level {
     OPS_LEVELS
 };
 
-// A weight matrix as it lies in memory.
+// A weight matrix as it lies in memory. In blocks (Q8_0, Q4_0) cols is a multiple of 32, and a linear's weight is
+// transposed and without a stride. Products of few rows with such a weight, which is decoding, may round x to blocks of
+// 32 numbers of 16 bits: an error of up to 1/65534 of a block's largest number.
 struct matrix {
     const void *data; // [rows, cols]
     enum dtype dtype;

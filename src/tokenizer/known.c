@@ -33,6 +33,16 @@ static const struct known pipelines[] = {
     {0, NULL},
 };
 
+// the two lists of a GGUF file, as llama.cpp's converter and we write them
+static const struct known token_lists[] = {
+    {758791, "1b0b4d1f2288958613732175557fa89f8db2b619574bc7500c5b8cb8269c16ee"},
+    {0, NULL},
+};
+static const struct known lists_of_merges[] = {
+    {806304, "dca569b10de5f0a468dfe0d780bc5db55facb46b3bfbd8c29c9a18d3df1cac41"},
+    {0, NULL},
+};
+
 static bool is_known(const struct read_file *file, const struct known *known) {
     while (known->sha256 != NULL && known->size != file->size) known++;
     if (known->sha256 == NULL) return false; // other sizes are not even summed
@@ -52,4 +62,8 @@ bool known_gpt2_pair(const struct read_file *vocab, const struct read_file *merg
 
 bool known_gpt2_json(const struct read_file *json) {
     return is_known(json, pipelines);
+}
+
+bool known_gpt2_lists(const struct read_file *tokens, const struct read_file *merges) {
+    return is_known(tokens, token_lists) && is_known(merges, lists_of_merges);
 }

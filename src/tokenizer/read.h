@@ -17,5 +17,6 @@ struct llm_tokenizer *read_pair(const struct read_file *vocab, const struct read
 // Whether these are GPT-2's own files, in known.c.
 bool known_gpt2_pair(const struct read_file *vocab, const struct read_file *merges);
 bool known_gpt2_json(const struct read_file *json);
+bool known_gpt2_lists(const struct read_file *tokens, const struct read_file *merges);
 
 #endif

@@ -3,6 +3,7 @@
 // tokenizer.json is the pipeline of GPT-2 (see read_json.c) around the same vocabulary and merges. Tokens are written
 // in the order of their ids, merges in the order of their ranks.
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/str.h"
@@ -79,6 +80,34 @@ static void put_tokenizer_json(struct strbuf *out, const struct llm_tokenizer *t
         strbuf_puts(out, "]");
     }
     strbuf_puts(out, "]\n  }\n}\n");
+}
+
+// The spellings of one or two tokens, with a space between them, behind their size.
+static void put_sized(struct strbuf *out, const struct llm_tokenizer *tokenizer, const int32_t *ids, int n) {
+    const size_t begin = out->size;
+    uint8_t front[8] = {0};
+    strbuf_append(out, front, sizeof front);
+    for (int i = 0; i < n; i++) {
+        if (i > 0) strbuf_puts(out, " ");
+        put_spelling(out, tokenizer, ids[i]);
+    }
+    if (!strbuf_ok(out)) return;
+    const uint64_t size = out->size - begin - sizeof front;
+    for (int b = 0; b < 8; b++) front[b] = (uint8_t)(size >> (8 * b));
+    memcpy(out->bytes + begin, front, sizeof front);
+}
+
+bool tokenizer_write_lists(const struct llm_tokenizer *tokenizer, struct strbuf *tokens, struct strbuf *merges,
+                           int *n_merges, struct llm_error *err) {
+    strbuf_init(tokens, OUTPUT_MAX);
+    strbuf_init(merges, OUTPUT_MAX);
+    int32_t(*ranked)[2] = tokenizer_list_merges(tokenizer, err);
+    if (ranked == NULL) return false;
+    for (int32_t id = 0; id < tokenizer->n_tokens; id++) put_sized(tokens, tokenizer, &id, 1);
+    for (int rank = 0; rank < tokenizer->n_merges; rank++) put_sized(merges, tokenizer, ranked[rank], 2);
+    free(ranked);
+    *n_merges = tokenizer->n_merges;
+    return (strbuf_ok(tokens) && strbuf_ok(merges)) || error_memory(err, "vocabulary");
 }
 
 // Writes `text` to a file of the directory and empties it.

@@ -89,7 +89,8 @@ TENSOR_CASES = {
               "{m}/model.safetensors: tensors transformer.wte.weight and wte.weight are the same parameter"),
     "another-model": ({"model.layers.0.self_attn.q_proj.weight": tiny.tensor([4, 4])}, {},
                       "{m}: holds no tensor of a GPT-2 (the first of its 1 is "
-                      "model.layers.0.self_attn.q_proj.weight; wte.weight, model/wte or tok_emb.weight was expected)"),
+                      "model.layers.0.self_attn.q_proj.weight; wte.weight, model/wte, tok_emb.weight or "
+                      "token_embd.weight was expected)"),
     "no-tensors": ({}, {}, "{m}: holds no tensors"),
     "f64": (changed(ln_f__bias=tiny.tensor([4], dtype="F64")), {},
             "{m}/model.safetensors: tensor ln_f.bias is F64; F32, F16 and BF16 are supported"),

@@ -145,6 +145,24 @@ def test_tokenizer(my_llm, source, tmp_path):
     assert [row["threads"] for row in csv.DictReader(io.StringIO(result.out))] == ["1", "2"]
 
 
+def test_quantized(my_llm, source):
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+    reports = {}
+    for bits in ("none", "q8", "q4", "bf16"):
+        result = my_llm("bench", "--quick", "--json", "--quantize", bits, "bundled", env=env)
+        assert result.code == 0, result
+        reports[bits] = json.loads(result.out)["model"]
+    assert [reports[bits]["memory_dtype"] for bits in reports] == ["F32", "Q8_0", "Q4_0", "BF16"]
+    assert {report["dtype"] for report in reports.values()} == {"F32"}  # of the file
+    step = {bits: report["bytes_step"] for bits, report in reports.items()}
+    linear, head = 12 * 6 * 256 * 256, 4096 * 256
+    vectors = 4 * (6 * 13 * 256 + 2 * 256)
+    assert step["none"] == 4 * (linear + head) + vectors
+    assert step["q8"] == (linear + head) * 34 // 32 + vectors
+    assert step["q4"] == linear * 18 // 32 + head * 34 // 32 + vectors
+    assert step["bf16"] == 2 * (linear + head) + vectors
+
+
 @pytest.mark.parametrize("args, sentence", [
     (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
     (["--compute", "bf16", "bundled"], "--compute is for --train"),
@@ -152,6 +170,7 @@ def test_tokenizer(my_llm, source, tmp_path):
     (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
+    (["--train", "--quantize", "q8", "bundled"], "--quantize and --train exclude each other: training needs F32"),
     (["--csv", "--json"], "--csv and --json exclude each other"),
     (["--synthetic", "125M"], "125M"),
     (["--repetitions", "0"], "repetitions"),

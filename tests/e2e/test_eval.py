@@ -92,3 +92,30 @@ def test_progress_bar_at_a_terminal(terminal, source, tmp_path):
     person = terminal("eval", "bundled", file, env={"MY_LLM_BUNDLED": str(source / "models" / "bundled")})
     person.expect(r"evaluating \[#+\.*\].*perplexity +\d")
     assert person.wait() == 0
+
+
+def test_quantized_weights(my_llm, source):
+    """Fewer bits cost little, and the same on every level of kernels."""
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+    text = (source / "models" / "bundled" / "README.md").read_text()
+
+    def perplexity(bits, isa="auto"):
+        result = my_llm("eval", "bundled", "-", "--json", "--quantize", bits, input=text, env=env | {"MY_LLM_ISA": isa})
+        assert result.code == 0, result
+        return json.loads(result.out)["perplexity"]
+
+    plain = perplexity("none")
+    assert perplexity("bf16") == pytest.approx(plain, rel=2e-3)
+    for bits, near in (("q8", 5e-3), ("q4", 0.1)):
+        wanted = perplexity(bits)
+        assert wanted != plain
+        assert wanted == pytest.approx(plain, rel=near)
+        for isa in ("baseline", "avx2"):
+            assert perplexity(bits, isa) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_widths_that_are_not_whole_blocks_are_refused(my_llm, models):
+    result = my_llm("eval", models / "prefix", "--ids", "-", "--quantize", "q8", input="1 2 3")
+    assert result.code == 1
+    assert "n_embd is 24, but Q8_0 stores blocks of 32 numbers, so a multiple of 32 was expected" in result.err
+    assert my_llm("eval", models / "prefix", "--ids", "-", "--quantize", "bf16", input="1 2 3").code == 0

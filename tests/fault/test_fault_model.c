@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "fault.h"
 #include "model/engine.h"
+#include "model/quantize.h"
 
 #define MODELS MY_LLM_SOURCE_DIR "/tests/fixtures/models/"
 
@@ -71,11 +72,38 @@ static void synthesizing_says_what_failed(void **state) {
     assert_true(fault_loop(FAULT_MEMORY, synthesize_body, NULL, NULL) > 20);
 }
 
+static bool quantize_body(void *user, struct llm_error *err) {
+    static const struct config blocks = {
+        .n_layer = 2,
+        .n_head = 2,
+        .n_embd = 32,
+        .n_inner = 64,
+        .n_ctx = 32,
+        .vocab_size = 101,
+        .layer_norm_epsilon = 1e-5F,
+        .eos = -1,
+    };
+    (void)user;
+    const struct llm_engine_options options = {.isa = "ref", .n_threads = 1};
+    struct llm_engine *engine = engine_synthesize("synthetic", &blocks, 1, &options, err);
+    if (engine == NULL) return false;
+    const bool ok = engine_quantize(engine, LLM_QUANTIZE_Q4, err);
+    const bool right = !ok || llm_engine_check(engine) == 0;
+    llm_engine_free(engine);
+    return ok && (right || error_set(err, LLM_ERROR_FORMAT, "the weights are not numbers"));
+}
+
+static void quantizing_says_what_failed(void **state) {
+    (void)state;
+    assert_true(fault_loop(FAULT_MEMORY, quantize_body, NULL, NULL) > 25);
+}
+
 static void opening_says_what_failed(void **state) {
     (void)state;
     static const struct source sources[] = {
-        {MODELS "text", 9136, true},     {MODELS "f16", 18456, false},  {MODELS "openai", 18456, false},
-        {MODELS "shards", 18456, false}, {MODELS "book", 18456, false}, {MODELS "classifier", 1064, false},
+        {MODELS "text", 9136, true},      {MODELS "f16", 18456, false},       {MODELS "openai", 18456, false},
+        {MODELS "shards", 18456, false},  {MODELS "book", 18456, false},      {MODELS "classifier", 1064, false},
+        {MODELS "text.gguf", 9136, true}, {MODELS "q8_0.gguf", 30752, false},
     };
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         struct source source = sources[i];
@@ -151,7 +179,8 @@ static void convert_torch_check(void *user, bool succeeded) {
     assert_int_equal(tensor->dtype, succeeded ? DTYPE_F16 : DTYPE_F32);
     container_free(container);
     if (succeeded)
-        assert_true(llm_convert(MODELS "head64", place->out, &(struct llm_convert_options){-1, 0, true, 0, {0}}, &err));
+        assert_true(
+            llm_convert(MODELS "head64", place->out, &(struct llm_convert_options){-1, 0, true, 0, 0, {0}}, &err));
 }
 
 static void converting_to_a_file_leaves_old_or_new(void **state) {
@@ -167,12 +196,50 @@ static void converting_to_a_file_leaves_old_or_new(void **state) {
     directory_remove(place.directory);
 }
 
+static bool convert_gguf_body(void *user, struct llm_error *err) {
+    const struct place *place = user;
+    struct llm_convert_options options;
+    llm_convert_options_init(&options);
+    options.overwrite = true;
+    options.quantize = LLM_QUANTIZE_Q4;
+    return llm_convert(MODELS "text.gguf", place->out, &options, err);
+}
+
+static void convert_gguf_check(void *user, bool succeeded) {
+    const struct place *place = user;
+    struct llm_error err = {0};
+    struct container *container = container_open(place->out, &err);
+    if (container == NULL) fail_msg("%s", err.text);
+    const struct tensor_view *tensor = container_find(container, "blk.0.ffn_down.weight");
+    assert_non_null(tensor);
+    assert_int_equal(tensor->dtype, succeeded ? DTYPE_Q4_0 : DTYPE_F32);
+    container_free(container);
+    const struct llm_convert_options options = {.dtype = -1, .overwrite = true};
+    if (succeeded) assert_true(llm_convert(MODELS "text.gguf", place->out, &options, &err));
+}
+
+static void converting_to_gguf_leaves_old_or_new(void **state) {
+    (void)state;
+    struct place place;
+    snprintf(place.directory, sizeof place.directory, "%s", fault_template());
+    assert_non_null(mkdtemp(place.directory));
+    snprintf(place.out, sizeof place.out, "%s/out.gguf", place.directory);
+    assert_true(llm_convert(MODELS "text.gguf", place.out, NULL, NULL));
+    assert_true(fault_loop(FAULT_MEMORY, convert_gguf_body, convert_gguf_check, &place) > 50);
+    assert_true(fault_loop(FAULT_FILES, convert_gguf_body, convert_gguf_check, &place) > 5);
+    assert_true(fault_loop(FAULT_DISK, convert_gguf_body, convert_gguf_check, &place) > 5);
+    fault_loop(FAULT_SHORT, convert_gguf_body, convert_gguf_check, &place);
+    directory_remove(place.directory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_says_what_failed),
         cmocka_unit_test(synthesizing_says_what_failed),
+        cmocka_unit_test(quantizing_says_what_failed),
         cmocka_unit_test(converting_leaves_old_or_new),
         cmocka_unit_test(converting_to_a_file_leaves_old_or_new),
+        cmocka_unit_test(converting_to_gguf_leaves_old_or_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

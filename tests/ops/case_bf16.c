@@ -123,7 +123,7 @@ static void test_bf16_products(void **state) {
     if (available) {
         static const int shapes[][3] = {{768, 96, 40}, {64, 400, 17}, {48, 192, 64},  {33, 35, 20},
                                         {1, 1, 30},    {7, 450, 270}, {801, 403, 24}, {1030, 16, 19}};
-        for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
+        for (int dtype = 0; dtype <= DTYPE_BF16; dtype++) {
             for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
                 bf16_linear(&s, (enum dtype)dtype, false, shapes[i][0], shapes[i][1], shapes[i][2]);
                 bf16_linear(&s, (enum dtype)dtype, true, shapes[i][0], shapes[i][1], shapes[i][2]);

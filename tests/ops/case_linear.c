@@ -246,7 +246,7 @@ static void case_linear(struct subjects *s) {
     static const int narrow[][2] = {{48, 192}, {33, 35}, {1, 1}, {7, 450}};
     linear_fixture(s);
     linear_activation(s);
-    for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
+    for (int dtype = 0; dtype <= DTYPE_BF16; dtype++) {
         for (int transposed = 0; transposed < 2; transposed++) {
             for (int i = 0; i < 5; i++) {
                 linear_shape(s, (enum dtype)dtype, transposed, wide[i][0], wide[i][1], 1);

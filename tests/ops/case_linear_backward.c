@@ -151,7 +151,7 @@ static void case_linear_backward(struct subjects *s) {
     }
     for (int transposed = 0; transposed < 2; transposed++) {
         linear_backward_differences(s, transposed);
-        for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
+        for (int dtype = 0; dtype <= DTYPE_BF16; dtype++) {
             for (int i = 0; i < 8; i++) {
                 linear_backward_shape(s, (enum dtype)dtype, transposed, shapes[i][0], shapes[i][1], shapes[i][2]);
             }

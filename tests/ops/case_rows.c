@@ -23,7 +23,7 @@ static void case_embed(struct subjects *s) {
         N = 64
     };
     for (int i = 0; i < 5; i++) {
-        for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
+        for (int dtype = 0; dtype <= DTYPE_BF16; dtype++) {
             const int n = i == 1 ? 1 : N;
             const size_t size = (size_t)n * (size_t)widths[i];
             const struct matrix wte = input_matrix(s, (enum dtype)dtype, VOCABULARY, widths[i], 1);
@@ -183,7 +183,7 @@ static void case_head_loss(struct subjects *s) {
     }
     free(data);
 
-    for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
+    for (int dtype = 0; dtype <= DTYPE_BF16; dtype++) {
         for (int n = 1; n <= 17; n += 4) head_loss_compare(s, (enum dtype)dtype, n, 33, 50257 / n, 1);
         head_loss_compare(s, (enum dtype)dtype, 600, 16, 3001, 1);
         head_loss_compare(s, (enum dtype)dtype, 20, 64, 5000, 30); // logits of the order of 10^4

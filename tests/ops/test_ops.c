@@ -14,10 +14,12 @@
 #include "case_rows_backward.c"
 
 #include "case_bf16.c"
+#include "case_blocks.c"
 
 #define LANES 16
 #include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/blocks_tmpl.c"
 #include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"
@@ -117,7 +119,9 @@ static void subject_add(struct subjects *s, const char *name, int level, const s
         struct llm_error err = {0};
         subject->ops[t] = ops_new(level, t + 1, &err);
         if (subject->ops[t] == NULL) fail_msg("%s", err.text);
-        if (kernels != NULL) cpu_of(subject->ops[t])->kernels = kernels;
+        if (kernels == NULL) continue;
+        cpu_of(subject->ops[t])->kernels = kernels;
+        cpu_of(subject->ops[t])->block_kernels = &kernels->blocks;
     }
 }
 
@@ -143,6 +147,15 @@ static int teardown(void **state) {
     ops_free(s->ref);
     free(s);
     return 0;
+}
+
+// Weights in blocks, which an operation's own case has not (their widths are multiples of 32).
+static void test_blocks(void **state) {
+    (void)state;
+    void *memory = NULL;
+    assert_int_equal(setup(&memory), 0);
+    case_blocks(memory);
+    teardown(&memory);
 }
 
 static void test_case(void **state) {
@@ -203,7 +216,7 @@ static void test_choice(void **state) {
 int main(void) {
     static int indices[N_CASES];
     static enum ops_level levels[OPS_LEVELS];
-    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 3];
+    struct CMUnitTest tests[N_CASES + OPS_LEVELS + 4];
     memset(tests, 0, sizeof tests);
     size_t n = 0;
     for (int i = 0; i < N_CASES; i++) {
@@ -217,5 +230,6 @@ int main(void) {
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bf16_products);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_blocks);
     return _cmocka_run_group_tests("ops", tests, n, NULL, NULL);
 }

@@ -8,10 +8,12 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc32c.h"
 #include "base/dtype.h"
+#include "base/file.h"
 #include "base/random.h"
 
 static uint32_t bits_of(float value) {
@@ -116,6 +118,63 @@ static void rounds_to_nearest_ties_to_even(void **state) {
     }
 }
 
+// ---- Blocks ---------------------------------------------------------------------------------
+
+static char *read_blocks(const char *name, size_t *size) {
+    char path[256], *bytes;
+    struct llm_error err = {0};
+    snprintf(path, sizeof path, MY_LLM_SOURCE_DIR "/tests/fixtures/formats/gguf/%s", name);
+    if (!file_read(path, 1 << 20, &bytes, size, &err)) fail_msg("%s", err.text);
+    return bytes;
+}
+
+// tools/make_gguf_fixtures.py has what gguf.quants makes of the same numbers.
+static void blocks_are_those_of_ggml(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        enum dtype dtype;
+        float worst; // of a block's largest magnitude
+    } cases[] = {{"q8_0.bin", DTYPE_Q8_0, 0.5F / 127}, {"q4_0.bin", DTYPE_Q4_0, 1.0F / 8}};
+    size_t bytes, size;
+    float *numbers = (float *)(void *)read_blocks("numbers.bin", &bytes);
+    const size_t n = bytes / sizeof *numbers;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        char *expected = read_blocks(cases[c].name, &size);
+        assert_int_equal(size, dtype_bytes(cases[c].dtype, n));
+        uint8_t *blocks = malloc(size);
+        float *back = malloc(bytes);
+        dtype_from_f32(blocks, cases[c].dtype, numbers, n);
+        assert_memory_equal(blocks, expected, size);
+        dtype_to_f32(back, blocks, cases[c].dtype, n);
+        for (size_t i = 0; i < n; i++) {
+            float largest = 0;
+            for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; j++) largest = fmaxf(largest, fabsf(numbers[j]));
+            // F16 keeps 11 bits of the scale, fewer where it is below the smallest normal one.
+            const float slack = largest / 1000 + 127 * 0x1p-25F;
+            assert_true(fabsf(back[i] - numbers[i]) <= cases[c].worst * largest + slack);
+        }
+        free(back);
+        free(blocks);
+        free(expected);
+    }
+    free(numbers);
+}
+
+// What is no number gives some block, and nothing undefined on the way.
+static void blocks_of_what_is_no_number(void **state) {
+    (void)state;
+    float numbers[32] = {INFINITY, -INFINITY, NAN, 1, 3e38F, -3e38F, 1e-45F};
+    uint8_t block[34];
+    for (int turn = 0; turn < 7; turn++) {
+        dtype_from_f32(block, DTYPE_Q8_0, numbers, 32);
+        dtype_from_f32(block, DTYPE_Q4_0, numbers, 32);
+        numbers[turn] = 0;
+    }
+    // The last one was 1e-45 alone, whose scale is below what F16 has.
+    assert_int_equal(block[0] | (block[1] & 0x7f), 0);
+}
+
 static void keeps_infinities_and_nans(void **state) {
     (void)state;
     assert_int_equal(f32_to_f16(INFINITY), 0x7c00);
@@ -152,8 +211,15 @@ static void knows_names_and_sizes(void **state) {
 static void needs_no_alignment(void **state) {
     (void)state;
     const float values[3] = {1.5f, -2, 0x1p-20f};
+    float block[32] = {-127}, wide[32]; // the largest of a block comes back as it was
     for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
-        uint8_t bytes[1 + sizeof values];
+        uint8_t bytes[1 + sizeof block];
+        if (dtype_info((enum dtype)dtype)->block > 1) {
+            dtype_from_f32(bytes + 1, (enum dtype)dtype, block, 32);
+            dtype_to_f32(wide, bytes + 1, (enum dtype)dtype, 32);
+            assert_memory_equal(wide, block, sizeof block);
+            continue;
+        }
         float back[3];
         dtype_from_f32(bytes + 1, (enum dtype)dtype, values, 3);
         dtype_to_f32(back, bytes + 1, (enum dtype)dtype, 3);
@@ -169,6 +235,8 @@ int main(void) {
         cmocka_unit_test(narrowing_undoes_widening),
         cmocka_unit_test(narrows_as_numpy_and_pytorch_do),
         cmocka_unit_test(rounds_to_nearest_ties_to_even),
+        cmocka_unit_test(blocks_are_those_of_ggml),
+        cmocka_unit_test(blocks_of_what_is_no_number),
         cmocka_unit_test(keeps_infinities_and_nans),
         cmocka_unit_test(knows_names_and_sizes),
         cmocka_unit_test(needs_no_alignment),

@@ -322,10 +322,11 @@ static void test_download_fails(void **state) {
 static void test_no_such_model(void **state) {
     struct place *place = *state;
     expect_refusal("", "the model's name is empty");
-    expect_refusal("gpt3", "gpt3: there is no such model; a directory, a .safetensors or .pth file, or one of gpt2, "
-                           "gpt2-medium, gpt2-large, gpt2-xl, bundled was expected");
-    expect_refusal("/dev/null", "/dev/null: is not a model; a directory with config.json or hparams.json, one "
-                                ".safetensors or one .pth file was expected");
+    expect_refusal("gpt3",
+                   "gpt3: there is no such model; a directory, a .safetensors, .pth or .gguf file, or one of gpt2, "
+                   "gpt2-medium, gpt2-large, gpt2-xl, bundled was expected");
+    expect_refusal("/dev/null", "/dev/null: is not a model; a directory with config.json or hparams.json, or one "
+                                ".safetensors, .pth or .gguf file was expected");
     char sentence[512], path[128];
     snprintf(sentence, sizeof sentence,
              "%s: holds neither config.json nor hparams.json, so what model this is cannot be told", place->directory);

@@ -285,8 +285,8 @@ static void refuses_what_is_not_a_model(void **state) {
     path = path_join(directory, "weights.txt");
     err = (struct llm_error){0};
     assert_null(container_open(path, &err));
-    snprintf(expected, sizeof expected, "%s: is not a model; a directory, a .safetensors or a .pth file was expected",
-             path);
+    snprintf(expected, sizeof expected,
+             "%s: is not a model; a directory, or a .safetensors, .pth or .gguf file was expected", path);
     assert_error(&err, LLM_ERROR_NOT_FOUND, expected);
     free(path);
     directory_remove(directory);

@@ -245,6 +245,43 @@ static void saving_and_reading_is_the_same(void **state) {
     llm_tokenizer_free(tokenizer);
 }
 
+// The two lists of GGUF files: known whole, and read token by token when a merge is missing.
+static void gpt2s_lists_are_written_and_known_again(void **state) {
+    (void)state;
+    struct llm_tokenizer *gpt2 = tokenizer_new_gpt2(NULL);
+    struct strbuf tokens, merges;
+    int n_merges = 0;
+    struct llm_error err = {0};
+    assert_true(tokenizer_write_lists(gpt2, &tokens, &merges, &n_merges, &err));
+    assert_int_equal(n_merges, GPT2_MERGES);
+    const struct read_file token_file = {"tokens", tokens.bytes, tokens.size};
+    struct read_file merge_file = {"merges", merges.bytes, merges.size};
+    assert_true(known_gpt2_lists(&token_file, &merge_file));
+    struct vocabulary_lists lists = {
+        .tokens = {(const uint8_t *)tokens.bytes, tokens.size, (uint64_t)gpt2->n_tokens},
+        .merges = {(const uint8_t *)merges.bytes, merges.size, (uint64_t)n_merges},
+    };
+    struct llm_tokenizer *read = tokenizer_parse_lists(&lists, &err);
+    if (read == NULL) fail_msg("%s", err.text);
+    assert_same(gpt2, read);
+    llm_tokenizer_free(read);
+    const size_t last = 8 + strlen("\xc4\xa0g azed"); // "Ġg azed"
+    merge_file.size = lists.merges.size -= last;
+    lists.merges.n--;
+    assert_false(known_gpt2_lists(&token_file, &merge_file));
+    read = tokenizer_parse_lists(&lists, &err);
+    if (read == NULL) fail_msg("%s", err.text);
+    assert_int_equal(read->n_tokens, gpt2->n_tokens);
+    assert_int_equal(read->n_merges, gpt2->n_merges - 1);
+    assert_int_equal(read->eot, gpt2->eot);
+    assert_memory_equal(read->starts, gpt2->starts, ((size_t)gpt2->n_tokens + 1) * sizeof *gpt2->starts);
+    assert_memory_equal(read->bytes, gpt2->bytes, gpt2->starts[gpt2->n_tokens]);
+    llm_tokenizer_free(read);
+    strbuf_release(&tokens);
+    strbuf_release(&merges);
+    llm_tokenizer_free(gpt2);
+}
+
 // Recognised by their sums, and yet what the readers make of them.
 static void gpt2s_vocabulary_is_saved_and_known_again(void **state) {
     const struct small *small = *state;
@@ -283,6 +320,7 @@ static void gpt2s_vocabulary_is_saved_and_known_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gpt2s_lists_are_written_and_known_again),
         cmocka_unit_test_setup_teardown(all_layouts_end_alike, setup, teardown),
         cmocka_unit_test_setup_teardown(line_ends_and_the_version_line_do_not_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(added_tokens_have_ids, setup, teardown),

@@ -20,6 +20,10 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (cpu == NULL) return error_memory(err, "operations");
     cpu->kernels = cpu_kernels(ops->level);
+    cpu->block_kernels = &cpu->kernels->blocks;
+#if defined(__x86_64__)
+    if (ops->level == OPS_AVX512 && __builtin_cpu_supports("avx512vnni")) cpu->block_kernels = &block_kernels_vnni;
+#endif
     host_state(ops)->cpu = cpu;
     if (ops->level == OPS_AVX512) {
         cpu->packs = aligned_alloc(64, (size_t)ops->n_threads * GEMM_PACKS);

@@ -14,7 +14,8 @@
 
 struct cpu {
     const struct kernels *kernels;
-    float *scratch; // [scratch_size], 64-byte aligned
+    const struct block_kernels *block_kernels; // the kernels' own, or those for VNNI
+    float *scratch;                            // [scratch_size], 64-byte aligned
     size_t scratch_size;
     void *packs; // each thread's, for products of our own (gemm.h); NULL below level avx512
 };
@@ -69,6 +70,11 @@ bool cpu_product(struct ops *ops, const struct product *product, float *scratch,
 // The same for few rows, and how it is done, linear_few.c.
 size_t cpu_product_few_scratch(const struct product *product);
 void cpu_product_few(struct ops *ops, const struct product *product, float *scratch);
+// The same with weights in blocks, blocks.c.
+size_t cpu_product_blocks_scratch(const struct product *product);
+void cpu_product_blocks(struct ops *ops, const struct product *product, float *scratch);
+// Rows `row` on of a product, at most `most` of them.
+struct product cpu_product_rows(const struct product *product, int row, int most);
 // Floats of scratch for the operations whose sizes ops->reserve was told.
 size_t cpu_product_reserve(const struct ops *ops, int n_rows, int n_wide, int64_t max_weight);
 size_t cpu_head_loss_reserve(int n_rows);
@@ -90,6 +96,13 @@ static inline void cpu_run(struct ops *ops, bool parallel, team_work_fn *work, v
 // Where thread `thread` of `n_threads` begins in n equal pieces of work; it ends where the next one begins.
 static inline int64_t cpu_share(int64_t n, int thread, int n_threads) {
     return n * thread / n_threads;
+}
+
+// Where thread `part` of `n` begins when columns of an output are shared out in whole cache lines.
+static inline int cpu_columns_begin(int n_out, int part, int n) {
+    const int n_units = (n_out + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS;
+    const int begin = (int)cpu_share(n_units, part, n) * PRODUCT_COLUMNS;
+    return begin < n_out ? begin : n_out;
 }
 
 // Jobs of fewer multiply-adds than this stay on one thread: below, waking the others costs more than they save.

@@ -63,11 +63,11 @@ enum {
     GEMM_COLUMNS = 48,
     GEMM_PACKS = GEMM_BLOCK + GEMM_COLUMNS * GEMM_DEPTH * 4
 };
-// How deep and high A's blocks are for this k: depths are nearly equal.
+// How deep and high A's blocks are for this k: depths are nearly equal, and whole blocks of quantised weights.
 static inline int gemm_depth(int k, bool bf16) {
     const int most = bf16 ? 2 * GEMM_DEPTH : GEMM_DEPTH;
     const int parts = (k + most - 1) / most;
-    return ((k + parts - 1) / parts + 1) / 2 * 2;
+    return ((k + parts - 1) / parts + 31) / 32 * 32;
 }
 static inline int gemm_rows(int k, bool bf16) {
     return GEMM_BLOCK / (bf16 ? 2 : 4) / gemm_depth(k, bf16) / 16 * 16;

@@ -34,11 +34,23 @@ struct source {
     const char *data;
     enum dtype dtype;
     int64_t stride; // elements from one stored row to the next
-    bool along;     // a stored row is one k, all of the strips; else it runs along k
+    bool along;     // a stored row is one k, all of the strips; else, and always with blocks of 32, it runs along k
 };
 
+// Bytes of n elements; n is a multiple of 32 with blocks.
+INLINE int64_t element_bytes(enum dtype dtype, int64_t n) {
+    if (dtype == DTYPE_Q8_0) return n / 32 * 34;
+    if (dtype == DTYPE_Q4_0) return n / 32 * 18;
+    return n * (dtype == DTYPE_F32 ? 4 : 2);
+}
+
 INLINE const char *source_at(const struct source *s, enum dtype dtype, int64_t row, int64_t column) {
-    return s->data + (row * s->stride + column) * (dtype == DTYPE_F32 ? 4 : 2);
+    return s->data + element_bytes(dtype, row * s->stride + column);
+}
+
+// Numbers in blocks of 32 (dtype.h). Rows are whole blocks, and so are depths: no vector of them is a part.
+INLINE bool is_blocks(enum dtype dtype) {
+    return dtype == DTYPE_Q8_0 || dtype == DTYPE_Q4_0;
 }
 
 // The first n numbers from `from` on, the rest 0; n may be more than 16 or less than 0.
@@ -67,8 +79,10 @@ INLINE __m512i pack_step(const struct source *s, enum dtype dtype, int first, in
     return _mm512_permutexvar_epi16(mixed, round_both(low, high));
 }
 
-// As many numbers of a row as fill a vector.
-INLINE __m512i pack_row(const char *from, enum dtype dtype, int depth) {
+// As many numbers of a row, from k on, as fill a vector.
+INLINE __m512i pack_row(const struct source *s, enum dtype dtype, int row, int k, int depth) {
+    const char *from = source_at(s, dtype, row, k);
+    if (is_blocks(dtype)) return round_both((__m512)vf_widen(from, dtype, 0), (__m512)vf_widen(from, dtype, 16));
     return round_both(load_part(from, dtype, depth),
                       load_part(from + (dtype == DTYPE_F32 ? 64 : 32), dtype, depth - 16));
 }
@@ -84,8 +98,9 @@ INLINE __m512i pack_step(const struct source *s, enum dtype dtype, int first, in
     return (__m512i)load_part(source_at(s, dtype, k, first), dtype, width);
 }
 
-INLINE __m512i pack_row(const char *from, enum dtype dtype, int depth) {
-    return (__m512i)load_part(from, dtype, depth);
+INLINE __m512i pack_row(const struct source *s, enum dtype dtype, int row, int k, int depth) {
+    if (is_blocks(dtype)) return (__m512i)vf_widen(source_at(s, dtype, row, 0), dtype, (size_t)k);
+    return (__m512i)load_part(source_at(s, dtype, row, k), dtype, depth);
 }
 
 INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
@@ -131,7 +146,7 @@ INLINE void transpose(__m512i r[16]) {
 INLINE void pack_square(__m512i *to, const struct source *s, enum dtype dtype, int row, int n_rows, int k, int depth) {
     __m512i rows[16];
     for (int i = 0; i < 16; i++) {
-        rows[i] = i < n_rows ? pack_row(source_at(s, dtype, row + i, k), dtype, depth) : _mm512_setzero_si512();
+        rows[i] = i < n_rows ? pack_row(s, dtype, row + i, k, depth) : _mm512_setzero_si512();
     }
     transpose(rows);
     for (int i = 0; i < 16; i++) {
@@ -166,6 +181,10 @@ INLINE void pack_as(__m512i *to, const struct source *s, enum dtype dtype, int f
     }
 }
 
+INLINE void pack_blocks(__m512i *to, const struct source *s, enum dtype dtype, int first, int n, int k, int depth) {
+    for (int i = 0; i < n; i += STRIP, to += depth / STEP) pack_across(to, s, dtype, first + i, n - i, k, depth);
+}
+
 // Elements k .. k + depth - 1 of rows (or columns) first .. first + n - 1.
 static void pack(__m512i *to, const struct source *s, int first, int n, int k, int depth) {
     switch (s->dtype) {
@@ -174,6 +193,12 @@ static void pack(__m512i *to, const struct source *s, int first, int n, int k, i
         break;
     case DTYPE_BF16:
         pack_as(to, s, DTYPE_BF16, first, n, k, depth);
+        break;
+    case DTYPE_Q8_0:
+        pack_blocks(to, s, DTYPE_Q8_0, first, n, k, depth);
+        break;
+    case DTYPE_Q4_0:
+        pack_blocks(to, s, DTYPE_Q4_0, first, n, k, depth);
         break;
     default:
         pack_as(to, s, DTYPE_F32, first, n, k, depth);
@@ -191,11 +216,10 @@ struct fetch {
 };
 
 static struct fetch fetch_make(const struct source *s, int first, int n, int k, int depth) {
-    const size_t element = s->dtype == DTYPE_F32 ? 4 : 2;
-    struct fetch fetch = {.row_bytes = s->stride * (int64_t)element};
-    fetch.row = s->data + (s->along ? k * s->stride + first : first * s->stride + k) * (int64_t)element;
+    struct fetch fetch = {.row_bytes = element_bytes(s->dtype, s->stride)};
+    fetch.row = s->along ? source_at(s, s->dtype, k, first) : source_at(s, s->dtype, first, k);
     fetch.n_rows = s->along ? depth : n;
-    fetch.n_lines = (int)(((size_t)(s->along ? n : depth) * element + 63) / 64);
+    fetch.n_lines = (int)((element_bytes(s->dtype, s->along ? n : depth) + 63) / 64);
     return fetch;
 }
 

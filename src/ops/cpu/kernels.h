@@ -37,6 +37,21 @@ enum {
     READ_FLOATS = 1024,
 };
 
+// Rows of x rounded to blocks of 32 numbers of 16 bits, as weights in blocks are multiplied with.
+struct block_rows {
+    int16_t *q;      // [n, n_in]
+    float *scale;    // [n, n_in / 32] x is q * scale
+    int32_t *offset; // [n, n_in / 32] -8 times the block's sum of q
+};
+
+struct block_kernels {
+    void (*round)(const struct block_rows *to, const float *x, int n, int n_in);
+    // Columns first .. last - 1 of a product with a transposed weight in blocks, whose rows of x are given rounded:
+    // sums[row * stride + c - first], before bias, activation and residual, reading each weight once.
+    void (*product)(const struct product *product, const struct block_rows *x, float *sums, int64_t stride, int first,
+                    int last);
+};
+
 struct adamw_factors; // ops/ref/ref.h
 
 struct kernels {
@@ -47,6 +62,8 @@ struct kernels {
     // sums[row * stride + c] = sum over k of x[row][k] W[k][c], reading each weight once. begin < end.
     void (*product_part)(const struct product *product, int begin, int end, float *sums, int64_t stride, int first,
                          int last);
+
+    struct block_kernels blocks;
 
     // Columns first .. last - 1 of one row: out = activation(sum + bias) + residual. sum [last - first] may
     // be where out will be.
@@ -103,6 +120,7 @@ extern const struct kernels kernels_baseline;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
+extern const struct block_kernels block_kernels_vnni; // for level avx512, where the CPU has VNNI
 #endif
 
 #endif

@@ -6,6 +6,7 @@
 // NOLINTBEGIN(bugprone-suspicious-include): compiling the templates here is what this file is for
 #include "ops/cpu/attention_backward_tmpl.c"
 #include "ops/cpu/attention_tmpl.c"
+#include "ops/cpu/blocks_tmpl.c"
 #include "ops/cpu/elements_tmpl.c"
 #include "ops/cpu/gradient_tmpl.c"
 #include "ops/cpu/machine_tmpl.c"

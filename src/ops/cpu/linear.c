@@ -33,8 +33,12 @@ static size_t panel_size(const struct product *p) {
     return (size_t)p->n_in * GEMM_PANEL;
 }
 
+static bool in_blocks(const struct product *p) {
+    return dtype_info(p->dtype)->block > 1;
+}
+
 size_t cpu_product_scratch(const struct ops *ops, const struct product *p) {
-    if (is_small(p)) return cpu_product_few_scratch(p);
+    if (is_small(p)) return in_blocks(p) ? cpu_product_blocks_scratch(p) : cpu_product_few_scratch(p);
     return needs_panels(ops, p) ? (size_t)ops->n_threads * panel_size(p) : 0;
 }
 
@@ -134,7 +138,7 @@ static bool product_large(struct ops *ops, const struct product *p, float *panel
 bool cpu_product(struct ops *ops, const struct product *p, float *scratch, struct llm_error *err) {
     if (p->n <= 0 || p->n_out <= 0) return true;
     if (is_small(p)) {
-        cpu_product_few(ops, p, scratch);
+        (in_blocks(p) ? cpu_product_blocks : cpu_product_few)(ops, p, scratch);
         return true;
     }
     return product_large(ops, p, needs_panels(ops, p) ? scratch : NULL, err);

@@ -36,17 +36,11 @@ struct transposed_job {
     const struct product *product;
 };
 
-static int columns_begin(int n_out, int part, int n) {
-    const int n_units = (n_out + PRODUCT_COLUMNS - 1) / PRODUCT_COLUMNS;
-    const int begin = (int)cpu_share(n_units, part, n) * PRODUCT_COLUMNS;
-    return begin < n_out ? begin : n_out;
-}
-
 static void transposed_work(void *memory, int thread, int n_threads) {
     const struct transposed_job *job = memory;
     const int n_out = job->product->n_out;
-    const int first = columns_begin(n_out, thread, n_threads);
-    const int last = columns_begin(n_out, thread + 1, n_threads);
+    const int first = cpu_columns_begin(n_out, thread, n_threads);
+    const int last = cpu_columns_begin(n_out, thread + 1, n_threads);
     if (first < last) job->kernels->product_transposed(job->product, first, last);
 }
 
@@ -78,8 +72,8 @@ static void parts_work(void *memory, int thread, int n_threads) {
     const int last = (int)cpu_share(n_units, thread + 1, n_threads);
     for (int unit = first; unit < last; unit++) {
         const int part = unit % job->n_parts;
-        const int begin = columns_begin(p->n_out, unit / job->n_parts, job->n_runs);
-        const int end = columns_begin(p->n_out, unit / job->n_parts + 1, job->n_runs);
+        const int begin = cpu_columns_begin(p->n_out, unit / job->n_parts, job->n_runs);
+        const int end = cpu_columns_begin(p->n_out, unit / job->n_parts + 1, job->n_runs);
         if (begin == end) continue;
         job->kernels->product_part(p, (int)cpu_share(p->n_in, part, job->n_parts),
                                    (int)cpu_share(p->n_in, part + 1, job->n_parts), sums_at(job, part, 0), job->stride,
@@ -103,8 +97,8 @@ static void finish_work(void *memory, int thread, int n_threads) {
     const int last = (int)cpu_share(p->n, thread + 1, n_threads);
     for (int row = (int)cpu_share(p->n, thread, n_threads); row < last; row++) {
         for (int run = 0; run < job->n_runs; run++) {
-            const int begin = columns_begin(p->n_out, run, job->n_runs);
-            const int end = columns_begin(p->n_out, run + 1, job->n_runs);
+            const int begin = cpu_columns_begin(p->n_out, run, job->n_runs);
+            const int end = cpu_columns_begin(p->n_out, run + 1, job->n_runs);
             for (int size = 2; size <= job->n_parts; size *= 2) {
                 for (int part = 0; part < job->n_parts; part += size) {
                     const int unit = run * job->n_parts + part;
@@ -134,13 +128,18 @@ static void product_group(struct ops *ops, const struct product *p, float *scrat
     cpu_run(ops, p->n > 1 && p->n * p->n_out >= FINISH_FEW, finish_work, &job);
 }
 
+struct product cpu_product_rows(const struct product *p, int row, int most) {
+    struct product group = *p;
+    group.n = p->n - row < most ? p->n - row : most;
+    group.x = p->x + (int64_t)row * p->n_in;
+    group.out = p->out + row * p->out_stride;
+    group.residual = p->residual != NULL ? p->residual + row * p->out_stride : NULL;
+    return group;
+}
+
 void cpu_product_few(struct ops *ops, const struct product *p, float *scratch) {
     for (int row = 0; row < p->n; row += PRODUCT_ROWS) {
-        struct product group = *p;
-        group.n = p->n - row < PRODUCT_ROWS ? p->n - row : PRODUCT_ROWS;
-        group.x = p->x + (int64_t)row * p->n_in;
-        group.out = p->out + row * p->out_stride;
-        group.residual = p->residual != NULL ? p->residual + row * p->out_stride : NULL;
+        const struct product group = cpu_product_rows(p, row, PRODUCT_ROWS);
         product_group(ops, &group, scratch);
     }
 }

@@ -18,6 +18,12 @@ static void widen(float *to, const void *from, enum dtype dtype, int64_t n) {
     case DTYPE_BF16:
         widen_as(to, from, DTYPE_BF16, n);
         break;
+    case DTYPE_Q8_0:
+        widen_as(to, from, DTYPE_Q8_0, n);
+        break;
+    case DTYPE_Q4_0:
+        widen_as(to, from, DTYPE_Q4_0, n);
+        break;
     default:
         memcpy(to, from, (size_t)n * sizeof *to);
     }
@@ -131,10 +137,11 @@ static void log_sum_exp(float *largest, float *sum, const float *logits, int n) 
 // The table of the level that includes the templates; this one comes last.
 #define KERNELS                                                                                                        \
     {                                                                                                                  \
-        .product_transposed = product_transposed, .product_part = product_part, .finish = product_finish,              \
-        .widen = widen, .embed = embed, .layer_norm = layer_norm, .attend = attend,                                    \
-        .attend_backward = attend_backward, .log_sum_exp = log_sum_exp, .add_rows = add_rows,                          \
-        .exponentials = exponentials, .scale = scale, .read = machine_read, .multiply_add = machine_multiply_add,      \
-        .layer_norm_backward = layer_norm_backward, .activate = activate, .activation_backward = activation_backward,  \
-        .dropout = dropout, .adamw = adamw, .sum_of_squares = sum_of_squares                                           \
+        .product_transposed = product_transposed, .product_part = product_part,                                        \
+        .blocks = {round_blocks, product_blocks}, .finish = product_finish, .widen = widen, .embed = embed,            \
+        .layer_norm = layer_norm, .attend = attend, .attend_backward = attend_backward, .log_sum_exp = log_sum_exp,    \
+        .add_rows = add_rows, .exponentials = exponentials, .scale = scale, .read = machine_read,                      \
+        .multiply_add = machine_multiply_add, .layer_norm_backward = layer_norm_backward, .activate = activate,        \
+        .activation_backward = activation_backward, .dropout = dropout, .adamw = adamw,                                \
+        .sum_of_squares = sum_of_squares                                                                               \
     }

@@ -35,6 +35,8 @@ typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
 typedef uint8_t vb __attribute__((vector_size(LANES)));
+typedef int8_t vc __attribute__((vector_size(LANES)));
+typedef int16_t vs __attribute__((vector_size(2 * LANES)));
 
 // The same where they lie in memory, at the alignment of one element.
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -234,9 +236,37 @@ INLINE vf vf_from_f16(vh bits) {
 #endif
 }
 
-// n elements from element i of a row of weights, widened.
+// One number in half precision.
+INLINE float f_from_f16(const void *bits) {
+    uint16_t half;
+    memcpy(&half, bits, sizeof half);
+#if defined(__F16C__)
+    return _cvtsh_ss(half);
+#else
+    return f16_to_f32(half);
+#endif
+}
+
+// Element i on of a row in blocks of 32 (dtype.h); i is a multiple of LANES, so all are in one half of a block.
+INLINE vf vf_from_block(const void *row, enum dtype dtype, size_t i) {
+    const uint8_t *block = (const uint8_t *)row + i / 32 * (dtype == DTYPE_Q8_0 ? 34 : 18);
+    const vf scale = vf_splat(f_from_f16(block));
+    vb bytes;
+    if (dtype == DTYPE_Q8_0) {
+        memcpy(&bytes, block + 2 + i % 32, sizeof bytes);
+        return scale * __builtin_convertvector(__builtin_convertvector((vc)bytes, vi), vf);
+    }
+    memcpy(&bytes, block + 2 + i % 16, sizeof bytes);
+    const vi nibbles = (__builtin_convertvector(bytes, vi) >> (i % 32 < 16 ? 0 : 4)) & 15;
+    return scale * __builtin_convertvector(nibbles - 8, vf);
+}
+
+// LANES elements from element i of a row of weights, widened; with blocks, i is a multiple of LANES.
 INLINE vf vf_widen(const void *row, enum dtype dtype, size_t i) {
     switch (dtype) {
+    case DTYPE_Q8_0:
+    case DTYPE_Q4_0:
+        return vf_from_block(row, dtype, i);
     case DTYPE_F16:
         return vf_from_f16(*(const vh_memory *)((const uint16_t *)row + i));
     case DTYPE_BF16:

@@ -63,7 +63,12 @@ double ref_activation_derivative(enum activation activation, double x);
 
 // Number i of a matrix, widened.
 static inline float matrix_value(const struct matrix *matrix, size_t i) {
+    float block[32];
     switch (matrix->dtype) {
+    case DTYPE_Q8_0:
+    case DTYPE_Q4_0:
+        dtype_to_f32(block, (const char *)matrix->data + dtype_bytes(matrix->dtype, i / 32 * 32), matrix->dtype, 32);
+        return block[i % 32];
     case DTYPE_F16:
         return f16_to_f32(((const uint16_t *)matrix->data)[i]);
     case DTYPE_BF16:
