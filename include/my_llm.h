@@ -615,6 +615,93 @@ LLM_API bool llm_classify_evaluate(struct llm_engine *engine, const struct llm_c
                                    struct llm_classify_measures *measures, struct llm_error *err);
 LLM_API void llm_classify_measures_release(struct llm_classify_measures *measures);
 
+// ---- Instructions ---------------------------------------------------------------------------
+
+enum llm_instruct_loss {
+    LLM_LOSS_RESPONSE, // on the answer's tokens and the end of text
+    LLM_LOSS_ALL,      // on the prompt's tokens too
+};
+
+enum llm_head {
+    LLM_HEAD_OWN,    // as the model has it
+    LLM_HEAD_TIED,   // it must be the token embedding
+    LLM_HEAD_UNTIED, // if it is the token embedding, a copy of it, which is trained by itself: the book
+};
+
+struct llm_respond_options {
+    // max_tokens 256, temperature 0; an answer ends with the context, whatever `shift` is, and at the template's text
+    // behind the answer, if it has one: `stops` do not count.
+    struct llm_generate_options generate;
+    const char *template_file; // how a prompt is made; NULL: as the model learned it, if it is a run's, else Alpaca's
+                               // style (NULL)
+    int parallel;              // answers at a time (8)
+    bool overwrite;            // of llm_instruct_respond_file(): replace the file if it is there (false)
+    llm_piece_fn *on_piece;    // sees tokens as they are made, called with callbacks.user; may be NULL
+    struct llm_callbacks callbacks;
+};
+
+LLM_API void llm_respond_options_init(struct llm_respond_options *options);
+
+struct llm_instruction {
+    const char *instruction;
+    const char *input; // what it is about; NULL or "": nothing
+};
+
+// Answers instructions [n], several at a time. responses [n] receives the answers without white space around them
+// (llm_free each); NULL: the prompt is longer than the context. `options` may be NULL.
+LLM_API bool llm_instruct_respond(struct llm_engine *engine, const struct llm_instruction *instructions, size_t n,
+                                  const struct llm_respond_options *options, char **responses, struct llm_error *err);
+
+struct llm_respond_result {
+    int64_t n_entries;
+    int64_t n_kept;     // of these, answered by an earlier call that was interrupted
+    int64_t n_too_long; // prompts longer than the context: their answers are ""
+};
+
+// Answers the entries of `file` ({"instruction", "input", ...} in a JSON list or in lines of JSON) and writes them,
+// each with "model_response", as a JSON list to `out`. That appears when all are answered; until then answers are kept
+// in `out`.part, from where the same call goes on. `options` and `result` may be NULL.
+LLM_API bool llm_instruct_respond_file(struct llm_engine *engine, const char *file, const char *out,
+                                       const struct llm_respond_options *options, struct llm_respond_result *result,
+                                       struct llm_error *err);
+
+struct llm_instruct_options {
+    struct llm_train_options train; // 2 epochs, lr 5e-5 constant, eval_freq 5, not clipped
+    const char *data;               // .json or .jsonl, or a data set that llm_download() knows ("instructions")
+    const char *model;              // to begin with, as in llm_engine_open (NULL)
+    const char *template_file;      // how a prompt is made; NULL: Alpaca's style (NULL)
+    int loss;                       // enum llm_instruct_loss (response)
+    int head;                       // enum llm_head (own)
+    int max_length;                 // tokens of an example at most, the rest is cut; 0: 1024, or the context if that is
+                                    // less (0)
+    double train_share;             // of the entries, the first ones, to learn from (0.85)
+    double test_share;              // the next ones for the test; the rest is for validation (0.1)
+    int sample_tokens;              // of the sample answer of each epoch, greedy; 0: no sample (50)
+    bool book_file;                 // write <model>-sft.pth too, for the book's class (true)
+    bool respond;                   // answer the test entries afterwards (true)
+    struct llm_respond_options
+        answers; // how; of its callbacks, template and overwrite, train's and this struct's count
+};
+
+LLM_API void llm_instruct_options_init(struct llm_instruct_options *options);
+
+// The settings of "book" (chapter 7: loss on all tokens) or "epfl" (on the response), both with a head of its own.
+LLM_API bool llm_instruct_options_preset(struct llm_instruct_options *options, const char *preset,
+                                         struct llm_error *err);
+
+struct llm_instruct_result {
+    struct llm_train_result train;
+    bool loaded;                       // DIR held the finished model of the same data and settings already
+    struct llm_respond_result answers; // n_entries 0: none were asked for
+};
+
+// Trains all weights of a model on instructions and writes directory `out`: model/ in Hugging Face layout,
+// <model>-sft.pth, log.csv, run.json, plots/, instruction-data-with-response.json, and while it lasts checkpoint. A
+// finished run of the same data and settings is not done again; answers that it lacks are made. `options` and `result`
+// may be NULL.
+LLM_API bool llm_instruct_train(const char *out, const struct llm_instruct_options *options,
+                                struct llm_instruct_result *result, struct llm_error *err);
+
 // ---- Scoring answers ------------------------------------------------------------------------
 
 enum llm_score_api {

@@ -2,6 +2,8 @@
 """Writes tests/fixtures/instruct/: how the book's chapter 7 turns instructions into batches.
 
     python tools/make_instruct_fixtures.py instruction-data.json
+    python tools/make_instruct_fixtures.py instruction-data.json recipe [EVALUATIONS [THREADS]]
+    python tools/make_instruct_fixtures.py instruction-data.json answers
 
 Made with torch 2.15.0, tiktoken 0.14.0 (its GPT-2 encoding as make_tokenizer_fixtures.py builds it) and
 llms-from-scratch 1.0.19, whose InstructionDataset and custom_collate_fn are
@@ -10,6 +12,9 @@ run unchanged, with torch.manual_seed(123) before the loaders.
 small.json    a few entries with their prompts, ids, and batches as they are
 book.json     the 1,100 entries: the split, and an FNV-1a hash for each batch of two passes over the shuffled
               training loader and one each over the two others
+recipe.json   the losses that the book's chapter 7 prints, begun from models/bundled, with the loss on all tokens and on
+              the response only
+answers.json  what transformers 5 makes of the bundled model, greedily, for a few test entries
 
 The targets with the loss on the response only are the collated ones with as many in front ignored as prompt and
 "\\n\\n### Response:\\n", tokenised alone, have tokens, less one. The packed batch is the padded one without its padding.
@@ -124,7 +129,108 @@ def book(path):
     return {"n": {name: len(part) for name, part in parts.items()}, "prompts": fnv(prompts.encode()), "passes": passes}
 
 
+# ---- The recipe, from the bundled model ---------------------------------------------------------
+
+def split(path):
+    with open(path, encoding="utf-8") as file:
+        data = json.load(file)
+    train_end = int(len(data) * 0.85)
+    test_end = train_end + int(len(data) * 0.1)
+    return data[:train_end], data[train_end:test_end], data[test_end:]
+
+
+def recipe_loader(entries, tokenizer, config, train, response_only):
+    """The book's dataset and collate function; response_only: more targets are ignored."""
+    dataset = InstructionDataset(entries, tokenizer)
+    numbered = [(i, dataset[i]) for i in range(len(dataset))]
+    ignored = [len(tokenizer.encode(format_input(entry) + HEADER)) - 1 for entry in entries]
+
+    def collate(items):
+        inputs, targets = custom_collate_fn([ids for _, ids in items], pad_token_id=config["eos_token_id"],
+                                            allowed_max_length=config["n_positions"])
+        for row, (number, _) in enumerate(items):
+            if response_only:
+                targets[row, : ignored[number]] = -100
+        return inputs, targets
+
+    return DataLoader(numbered, batch_size=8, shuffle=train, drop_last=train, collate_fn=collate)
+
+
+class Enough(Exception):
+    pass
+
+
+def recipe(path, response_only, evaluations):
+    """Chapter 7, its functions unchanged; losses are heard where they are computed, so many evaluations at most."""
+    import contextlib
+    import io
+
+    from llms_from_scratch import ch05
+    from make_classify_fixtures import Tokenizer, bundled_model
+
+    tokenizer, device = Tokenizer(), torch.device("cpu")
+    tokenizer.encode = lambda text, allowed_special=None, bpe=tokenizer.bpe: bpe.encode(text).ids
+    tokenizer.decode = lambda ids: tokenizer.bpe.decode(ids)
+    model, config = bundled_model()
+    train, _, validation = split(path)
+    torch.manual_seed(123)
+    loaders = [recipe_loader(part, tokenizer, config, part is train, response_only) for part in (train, validation)]
+    model.eval()
+    with torch.no_grad():
+        initial = [ch05.calc_loss_loader(loader, model, device, num_batches=5) for loader in loaders]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.00005, weight_decay=0.1)
+    torch.manual_seed(123)
+    heard = {"initial": initial, "train": [], "val": []}
+    evaluate = ch05.evaluate_model
+
+    def listen(*args):
+        losses = evaluate(*args)
+        heard["train"].append(losses[0])
+        heard["val"].append(losses[1])
+        if len(heard["val"]) == evaluations:
+            raise Enough
+        return losses
+
+    ch05.evaluate_model = listen
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ch05.train_model_simple(model, loaders[0], loaders[1], optimizer, device, num_epochs=2, eval_freq=5,
+                                    eval_iter=5, start_context=format_input(validation[0]), tokenizer=tokenizer)
+    except Enough:
+        pass
+    ch05.evaluate_model = evaluate
+    return {name: [round(x, 7) for x in values] for name, values in heard.items()}
+
+
+# ---- Answers, by transformers -------------------------------------------------------------------
+
+def answers(path):
+    from make_classify_fixtures import BUNDLED, Tokenizer
+    from tokenizers import decoders
+    from transformers import GPT2LMHeadModel
+
+    tokenizer = Tokenizer()
+    tokenizer.bpe.decoder = decoders.ByteLevel()
+    model = GPT2LMHeadModel.from_pretrained(BUNDLED, dtype=torch.float32)
+    made = []
+    for entry in split(path)[1][:12]:
+        ids = tokenizer.encode(format_input(entry) + HEADER)
+        out = model.generate(torch.tensor([ids]), do_sample=False, max_length=len(ids) + 40, pad_token_id=0,
+                             repetition_penalty=1.0)[0, len(ids):].tolist()
+        end = out.index(4095) if 4095 in out else len(out)
+        made.append({**entry, "model_response": tokenizer.bpe.decode(out[:end]).strip()})
+    return made
+
+
 def main():
+    if sys.argv[2:3] == ["recipe"]:
+        most = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+        torch.set_num_threads(int(sys.argv[4]) if len(sys.argv) > 4 else 2)
+        write("recipe.json", {"book": recipe(sys.argv[1], False, most), "epfl": recipe(sys.argv[1], True, most)})
+        return
+    if sys.argv[2:] == ["answers"]:
+        write("answers.json", answers(sys.argv[1]))
+        return
     write("small.json", small())
     write("book.json", book(sys.argv[1]))
 

@@ -10,6 +10,9 @@ const struct command *const commands[] = {
     &command_classify_train,
     &command_classify_eval,
     &command_classify_predict,
+    &command_instruct_train,
+    &command_instruct_respond,
+    &command_instruct_chat,
     &command_instruct_score,
     &command_tokenize,
     &command_info,
@@ -24,7 +27,7 @@ const int n_commands = sizeof commands / sizeof commands[0];
 
 const struct command_group command_groups[] = {
     {"classify", "train a classifier on labelled texts, and use it"},
-    {"instruct", "work with instructions and their answers"},
+    {"instruct", "a model that follows instructions: train it, ask it, have it scored"},
 };
 
 const int n_command_groups = sizeof command_groups / sizeof command_groups[0];

@@ -6,13 +6,9 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/converse.h"
 #include "cli/generate_output.h"
 #include "cli/ids.h"
-#include "cli/line_editor.h"
-
-enum {
-    EXIT_INTERRUPTED = 130 // 128 + SIGINT, as shells report it
-};
 
 struct generate_args {
     const char *model;
@@ -81,6 +77,7 @@ struct app {
     struct llm_session *session;
     const struct llm_tokenizer *tokenizer; // NULL: the model has no vocabulary
     uint64_t n_texts;                      // generated so far
+    bool unwritten;                        // standard output took no more
 };
 
 // ---- One text -------------------------------------------------------------------------------
@@ -143,48 +140,18 @@ static bool continue_prompt_ids(struct app *app, bool *written, struct llm_error
     return ok;
 }
 
-// ---- At a terminal --------------------------------------------------------------------------
-
-// Is the line `quit`, with white space around it or not?
-static bool is_quit(const char *line) {
-    static const char *const white = " \t\r";
-    line += strspn(line, white);
-    return strncmp(line, "quit", 4) == 0 && line[4 + strspn(line + 4, white)] == '\0';
+// A prompt entered at the terminal.
+static bool on_line(void *user, const char *line, struct llm_error *err) {
+    struct app *app = user;
+    bool written = true;
+    const bool ok = continue_text(app, line, strlen(line), &written, err);
+    app->unwritten = !written;
+    return ok;
 }
 
-// Prompt after prompt until `quit` or Ctrl-D. Ctrl-C ends the text that is being written, or forgets what was
-// typed; a second one, with nothing entered between, ends the program.
-static int converse(struct app *app) {
-    struct llm_error err = {0};
-    struct line_editor *editor = line_editor_open("Enter a prompt (type 'quit' to exit): ", &err);
-    if (editor == NULL) return command_failed(&err);
-    bool interrupted = command_interrupted(); // the text before
-    int code = -1;
-    while (code < 0) {
-        const char *line = NULL;
-        command_clear_interrupt();
-        const enum line_outcome outcome = line_editor_read(editor, &line);
-        if (outcome == LINE_END) {
-            fputc('\n', stderr);
-            code = 0;
-        } else if (outcome == LINE_INTERRUPTED) {
-            fputs(interrupted ? "\n" : "\n(Ctrl-C once more, Ctrl-D or 'quit' ends the program)\n", stderr);
-            if (interrupted) code = EXIT_INTERRUPTED;
-            interrupted = true;
-        } else if (is_quit(line)) {
-            code = 0;
-        } else if (line[0] != '\0') {
-            bool written = true;
-            err = (struct llm_error){0};
-            if (!continue_text(app, line, strlen(line), &written, &err)) command_failed(&err);
-            if (!written) code = 1;
-            interrupted = command_interrupted();
-        } else {
-            interrupted = false;
-        }
-    }
-    line_editor_close(editor);
-    return code;
+// Prompt after prompt.
+static int ask(struct app *app) {
+    return converse("Enter a prompt (type 'quit' to exit): ", on_line, app, &app->unwritten);
 }
 
 // ---- The command ----------------------------------------------------------------------------
@@ -231,12 +198,12 @@ static int generate_with(struct app *app, enum source source, const char *text, 
     struct llm_error err = {0};
     bool written = true;
     if (!app_open(app, &err)) return command_failed(&err);
-    if (source == SOURCE_TERMINAL) return converse(app);
+    if (source == SOURCE_TERMINAL) return ask(app);
     const bool ok = source == SOURCE_IDS ? continue_prompt_ids(app, &written, &err)
                                          : continue_text(app, text, size, &written, &err);
     if (!ok) return command_failed(&err);
     if (!written) return 1; // main() says why
-    if (app->args->interactive && app->tokenizer != NULL && isatty(STDIN_FILENO)) return converse(app);
+    if (app->args->interactive && app->tokenizer != NULL && isatty(STDIN_FILENO)) return ask(app);
     return command_interrupted() ? EXIT_INTERRUPTED : 0;
 }
 

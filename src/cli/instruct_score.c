@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/command.h"
+#include "cli/instruct_score.h"
 #include "cli/progress.h"
 
 struct score_args {
@@ -133,11 +134,28 @@ static bool print_json(const struct llm_scores *scores, const char *judge, struc
 
 // ---- The command ----------------------------------------------------------------------------------
 
+int score_and_show(const char *file, const struct llm_score_options *scoring, bool json) {
+    struct llm_error err = {0};
+    struct llm_scores scores;
+    if (!llm_score_answers(file, scoring, &scores, &err)) return command_failed(&err);
+    progress_clear();
+    const bool nothing = scores.n_scored == 0;
+    bool ok = true;
+    if (json) {
+        ok = print_json(&scores, scoring->judge, &err);
+    } else {
+        print_scores(&scores);
+    }
+    llm_scores_release(&scores);
+    if (ok && nothing) {
+        ok = error_set(&err, LLM_ERROR_FORMAT, "%s: the judge %s scored none of the answers", file, scoring->judge);
+    }
+    return ok ? 0 : command_failed(&err);
+}
+
 static int score_run(void *memory, int n_operands, char **operands) {
     (void)n_operands;
     struct score_args *args = memory;
-    struct llm_error err = {0};
-    struct llm_scores scores;
     if (args->score.api == LLM_SCORE_OPENAI) {
         if (args->url == NULL) return command_usage(&command_instruct_score, "--api openai needs the server's --url");
         const char *key = getenv("OPENAI_API_KEY");
@@ -145,21 +163,7 @@ static int score_run(void *memory, int n_operands, char **operands) {
     }
     if (args->url != NULL) args->score.url = args->url;
     args->score.callbacks = command_callbacks();
-    if (!llm_score_answers(operands[0], &args->score, &scores, &err)) return command_failed(&err);
-    progress_clear();
-    const bool nothing = scores.n_scored == 0;
-    bool ok = true;
-    if (args->json) {
-        ok = print_json(&scores, args->score.judge, &err);
-    } else {
-        print_scores(&scores);
-    }
-    llm_scores_release(&scores);
-    if (ok && nothing) {
-        ok = error_set(&err, LLM_ERROR_FORMAT, "%s: the judge %s scored none of the answers", operands[0],
-                       args->score.judge);
-    }
-    return ok ? 0 : command_failed(&err);
+    return score_and_show(operands[0], &args->score, args->json);
 }
 
 const struct command command_instruct_score = {

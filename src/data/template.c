@@ -95,6 +95,8 @@ bool template_parse(struct template *template, const char *bytes, size_t size, s
     if (has_input) find_input_paragraph(template);
     template->header = last_break(template, last, template->output);
     if (template->header == SIZE_MAX) template->header = last;
+    template->answer = template->output;
+    while (template->answer > template->header && template->text[template->answer - 1] == ' ') template->answer--;
     return true;
 }
 
@@ -139,9 +141,13 @@ void template_put_prompt(struct strbuf *out, const struct template *template, co
 }
 
 void template_put_header(struct strbuf *out, const struct template *template, const struct instruction *item) {
-    put_range(out, template, template->header, template->output, item);
+    put_range(out, template, template->header, template->answer, item);
 }
 
 void template_put_answer(struct strbuf *out, const struct template *template, const struct instruction *item) {
-    put_range(out, template, template->output, template->size, item);
+    put_range(out, template, template->answer, template->size, item);
+}
+
+const char *template_behind(const struct template *template) {
+    return template->text + template->output + strlen(OUTPUT);
 }

@@ -26,6 +26,7 @@ struct template {
     size_t instruction, input, output; // where the marks are; input SIZE_MAX: there is none
     size_t input_begin, input_end;     // what is left out without an input
     size_t header;                     // where the response's paragraph begins: "\n\n### Response:\n{output}"
+    size_t answer; // where the answer begins: at {output}, or at the spaces before it, which its first word's token has
 };
 
 // The Alpaca style.
@@ -41,5 +42,7 @@ void template_put_prompt(struct strbuf *out, const struct template *template, co
 void template_put_header(struct strbuf *out, const struct template *template, const struct instruction *item);
 // Appends the answer and what the template has behind it.
 void template_put_answer(struct strbuf *out, const struct template *template, const struct instruction *item);
+// What the template has behind the answer, borrowed; "" in Alpaca's style.
+const char *template_behind(const struct template *template);
 
 #endif

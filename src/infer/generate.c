@@ -12,23 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "infer/session.h"
-
-// One call of llm_session_generate().
-struct run {
-    struct llm_session *session;
-    const struct llm_generate_options *options;
-    llm_piece_fn *on_piece;
-    void *user;
-    const struct llm_tokenizer *tokenizer; // NULL: no text
-    int32_t eos;                           // -1: none
-    struct llm_logprob *top;               // [n_top]
-    int n_top;
-    int *active; // [n_sequences] unfinished samples, ascending
-    int n_active;
-    int32_t *next; // [n_sequences] each sample's newest token, not yet in the cache
-    bool cancelled;
-};
+#include "infer/run.h"
 
 static double now_seconds(void) {
     struct timespec now;
@@ -70,75 +54,9 @@ void llm_generation_release(struct llm_generation *generation) {
 
 // ---- Before and after -----------------------------------------------------------------------
 
-static bool check_options(const struct llm_generate_options *options, const struct llm_engine *engine,
-                          struct llm_error *err) {
-    if (!sampler_check_options(options, err)) return false;
-    if (options->max_tokens < 0) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "max_tokens is %d, 0 or more was expected", options->max_tokens);
-    }
-    if (options->n_stops > 0 && engine->tokenizer == NULL) {
-        return error_set(err, LLM_ERROR_ARGUMENT,
-                         "stop texts need a vocabulary, and this model has none: only ids can be generated");
-    }
-    for (int i = 0; i < options->n_stops; i++) {
-        if (options->stops[i] == NULL || options->stops[i][0] == '\0') {
-            return error_set(err, LLM_ERROR_ARGUMENT, "a stop text is empty");
-        }
-    }
-    return true;
-}
-
-// The end-of-text token: the config's, else the vocabulary's.
-static int32_t end_of_text(const struct llm_engine *engine) {
-    if (engine->config.eos >= 0) return engine->config.eos;
-    return engine->tokenizer != NULL ? llm_tokenizer_eot(engine->tokenizer) : -1;
-}
-
-// The longest text a token of this vocabulary has.
-static size_t longest_token(const struct llm_tokenizer *tokenizer) {
-    size_t longest = 0;
-    for (int id = 0; id < llm_tokenizer_vocab_size(tokenizer); id++) {
-        size_t size = 0;
-        if (llm_tokenizer_token(tokenizer, id, &size) != NULL && size > longest) longest = size;
-    }
-    return longest;
-}
-
-static void run_release(struct run *run) {
+static bool begin_samples(struct run *run, const int32_t *prompt, size_t n_prompt, struct llm_error *err) {
     for (int s = 0; s < run->session->n_sequences; s++) {
-        struct sample *sample = &run->session->samples[s];
-        stream_release(&sample->stream);
-        free(sample->ids);
-        sample->ids = NULL;
-    }
-    free(run->top);
-    free(run->active);
-    free(run->next);
-}
-
-// Makes the samples ready: random streams, room for what they will hold, tokens the prompt has seen.
-static bool run_init(struct run *run, const int32_t *prompt, size_t n_prompt, struct llm_error *err) {
-    struct llm_session *session = run->session;
-    const struct config *config = &session->engine->config;
-    const struct llm_generate_options *options = run->options;
-    const size_t n = (size_t)session->n_sequences;
-    const size_t room = (size_t)(options->max_tokens < config->n_ctx ? options->max_tokens : config->n_ctx) + 1;
-    const size_t text_room = run->tokenizer != NULL ? room * longest_token(run->tokenizer) : 0;
-    run->n_top = options->n_logprobs < config->vocab_size ? options->n_logprobs : config->vocab_size;
-    run->top = calloc((size_t)run->n_top + 1, sizeof *run->top);
-    run->active = calloc(n, sizeof *run->active);
-    run->next = calloc(n, sizeof *run->next);
-    if (run->top == NULL || run->active == NULL || run->next == NULL) return error_memory(err, "generation");
-    for (int s = 0; s < session->n_sequences; s++) {
-        struct sample *sample = &session->samples[s];
-        bool *seen = sample->seen;
-        *sample = (struct sample){.seen = seen, .capacity = room};
-        sampler_seed(&sample->random, options->seed, s);
-        memset(seen, 0, (size_t)config->vocab_size * sizeof *seen);
-        for (size_t i = 0; i < n_prompt; i++) seen[prompt[i]] = true;
-        sample->ids = malloc(room * sizeof *sample->ids);
-        if (sample->ids == NULL) return error_memory(err, "tokens of a sample");
-        if (!stream_init(&sample->stream, options->stops, options->n_stops, text_room, err)) return false;
+        if (!run_begin(run, s, s, prompt, n_prompt, err)) return false;
     }
     return true;
 }
@@ -196,106 +114,6 @@ static const float *compute_prompt(struct run *run, const int32_t *prompt, int n
     return logits;
 }
 
-// ---- One token ------------------------------------------------------------------------------
-
-static void finish_sample(struct sample *sample, enum llm_finish finish) {
-    sample->finished = true;
-    sample->finish = finish;
-}
-
-// Takes back the tokens that lie wholly behind the end of the text, which a stop text has cut.
-static void drop_stop_tokens(struct sample *sample, const struct llm_tokenizer *tokenizer, size_t end) {
-    while (sample->n_ids > 0) {
-        size_t size = 0;
-        llm_tokenizer_token(tokenizer, sample->ids[sample->n_ids - 1], &size);
-        const size_t start = end - size;
-        if (start < sample->stream.text.size) break;
-        end = start;
-        sample->n_ids--;
-    }
-}
-
-// Hands one piece to the callback. id -1: text that was held back, without a new token.
-static void emit(struct run *run, int s, int32_t id, float logprob, const char *text, size_t size) {
-    if (run->on_piece == NULL) return;
-    const struct llm_piece piece = {
-        .sample = s,
-        .id = id,
-        .text = text,
-        .size = size,
-        .logprob = logprob,
-        .top = run->top,
-        .n_top = id < 0 ? 0 : run->n_top,
-    };
-    if (!run->on_piece(run->user, &piece)) run->cancelled = true;
-}
-
-// Appends a token to the sample's ids, growing them when generation outlives a context.
-static bool append_id(struct sample *sample, int32_t id, struct llm_error *err) {
-    if (sample->n_ids == sample->capacity) {
-        int32_t *ids = realloc(sample->ids, 2 * sample->capacity * sizeof *ids);
-        if (ids == NULL) return error_memory(err, "tokens of a sample");
-        sample->ids = ids;
-        sample->capacity *= 2;
-    }
-    sample->ids[sample->n_ids++] = id;
-    sample->seen[id] = true;
-    return true;
-}
-
-// Adds the token's bytes to the text and shows what became certain. `ended`: no token comes after this one.
-static bool accept_token(struct run *run, int s, int32_t id, float logprob, bool ended, struct llm_error *err) {
-    struct sample *sample = &run->session->samples[s];
-    if (!append_id(sample, id, err)) return false;
-    const char *text = "";
-    size_t size = 0;
-    if (run->tokenizer != NULL) {
-        size_t n_bytes = 0;
-        const char *bytes = llm_tokenizer_token(run->tokenizer, id, &n_bytes);
-        const size_t end = sample->stream.text.size + n_bytes;
-        if (bytes != NULL && !stream_add(&sample->stream, bytes, n_bytes, err)) return false;
-        size = stream_show(&sample->stream, ended, &text);
-        if (sample->stream.stopped) {
-            drop_stop_tokens(sample, run->tokenizer, end);
-            finish_sample(sample, LLM_FINISH_STOP);
-        }
-    }
-    emit(run, s, id, logprob, text, size);
-    return true;
-}
-
-// Ends a sample without a new token; what its text still held back is shown.
-static void end_sample(struct run *run, int s, enum llm_finish finish) {
-    struct sample *sample = &run->session->samples[s];
-    finish_sample(sample, finish);
-    if (run->tokenizer == NULL) return;
-    const char *text = NULL;
-    const size_t size = stream_show(&sample->stream, true, &text);
-    if (size > 0) emit(run, s, -1, 0, text, size);
-}
-
-// Chooses the sample's next token from its logits; the sample may end with it.
-static bool next_token(struct run *run, int s, const float *logits, struct llm_error *err) {
-    struct llm_session *session = run->session;
-    struct sample *sample = &session->samples[s];
-    const struct llm_generate_options *options = run->options;
-    int32_t id = 0;
-    if (!sampler_pick(&session->sampler, logits, options, sample->seen, &sample->random, &id, err)) return false;
-    if (id == run->eos && !options->ignore_eos) {
-        end_sample(run, s, LLM_FINISH_EOS);
-        return true;
-    }
-    float logprob = 0;
-    if (run->n_top > 0) logprob = sampler_logprobs(&session->sampler, logits, id, run->n_top, run->top);
-    run->next[s] = id;
-    const bool is_last = sample->n_ids + 1 >= (size_t)options->max_tokens;
-    const bool is_full = !options->shift && session->n_past[s] == session->engine->config.n_ctx;
-    if (!accept_token(run, s, id, logprob, is_last || is_full, err)) return false;
-    if (!sample->finished && is_last) finish_sample(sample, LLM_FINISH_LENGTH);
-    if (!sample->finished && is_full) finish_sample(sample, LLM_FINISH_CONTEXT);
-    return true;
-}
-
 // ---- Advancing ------------------------------------------------------------------------------
 
 // Context full: the newest half of each timeline, its newest token included, begins anew at position 0.
@@ -339,7 +157,7 @@ static void cancel_samples(struct run *run) {
     for (int s = 0; s < run->session->n_sequences; s++) {
         struct sample *sample = &run->session->samples[s];
         if (sample->finished) continue;
-        finish_sample(sample, LLM_FINISH_CANCELLED);
+        sample_finish(sample, LLM_FINISH_CANCELLED);
         sample->stream.text.size = sample->stream.shown;
     }
 }
@@ -355,7 +173,7 @@ static bool generate(struct run *run, const float *logits, struct llm_error *err
         int n_left = 0;
         for (int i = 0; i < run->n_active && !run->cancelled; i++) {
             const int s = run->active[i];
-            if (!next_token(run, s, logits + (size_t)i * stride, err)) return false;
+            if (!run_next(run, s, logits + (size_t)i * stride, err)) return false;
             if (!session->samples[s].finished) run->active[n_left++] = s;
         }
         run->n_active = n_left;
@@ -378,7 +196,7 @@ static bool run_all(struct run *run, const int32_t *prompt, int n_prompt, struct
     if (logits == NULL && !run->cancelled) return false;
     const double prompted = now_seconds();
     if (run->options->max_tokens == 0) {
-        for (int s = 0; s < run->session->n_sequences; s++) finish_sample(&run->session->samples[s], LLM_FINISH_LENGTH);
+        for (int s = 0; s < run->session->n_sequences; s++) sample_finish(&run->session->samples[s], LLM_FINISH_LENGTH);
     } else if (!run->cancelled && !generate(run, logits, err)) {
         return false;
     }
@@ -422,7 +240,7 @@ bool llm_session_generate(struct llm_session *session, const int32_t *prompt, si
         prompt = &eos;
         n_prompt = 1;
     }
-    if (!check_options(options, engine, err) || !check_ids(&engine->config, prompt, n_prompt, "the prompt", err) ||
+    if (!run_check_options(options, engine, err) || !check_ids(&engine->config, prompt, n_prompt, "the prompt", err) ||
         !fit_prompt(engine, options, &prompt, &n_prompt, err)) {
         return false;
     }
@@ -431,10 +249,9 @@ bool llm_session_generate(struct llm_session *session, const int32_t *prompt, si
         .options = options,
         .on_piece = on_piece,
         .user = user,
-        .tokenizer = engine->tokenizer,
-        .eos = eos,
     };
-    const bool ok = run_init(&run, prompt, n_prompt, err) && run_all(&run, prompt, (int)n_prompt, &result, err);
+    const bool ok = run_init(&run, err) && begin_samples(&run, prompt, n_prompt, err) &&
+                    run_all(&run, prompt, (int)n_prompt, &result, err);
     run_release(&run);
     if (ok && generation != NULL) {
         *generation = result;

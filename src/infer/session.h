@@ -19,6 +19,7 @@
 struct sample {
     struct random random;
     bool *seen;   // [vocab_size] for the repetition penalty; lives as long as the session
+    int number;   // that its pieces bear
     int32_t *ids; // [capacity] new tokens
     size_t n_ids, capacity;
     struct stream stream;

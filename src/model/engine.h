@@ -47,6 +47,11 @@ struct llm_engine *engine_new(const char *name, const struct config *config, str
 struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
                                      const struct llm_engine_options *options, struct llm_error *err);
 
+// A new model with the weights of `base`, F32 in memory, and an output head of its own: a copy of the embedding where
+// base's is tied. It takes base's vocabulary, also after a failure.
+struct llm_engine *engine_untied(struct llm_engine *base, const struct llm_engine_options *options,
+                                 struct llm_error *err);
+
 // Moves the engine's weights into `weights` (all parameters, initialised here), as F32, and points the engine there:
 // sessions and evaluation of this engine see what training does to them. The block is the caller's, who releases it
 // before the engine and does not use the engine after that. After a failure the engine is as it was.

@@ -65,6 +65,32 @@ static bool copy_numbers(const struct llm_engine *engine, enum param param, int 
     return true;
 }
 
+// Copies the parameters before `end` that the new model has from `base`.
+static bool copy_params(struct llm_engine *engine, const struct llm_engine *base, enum param end,
+                        struct llm_error *err) {
+    for (int p = 0; p < (int)end; p++) {
+        const enum param param = (enum param)p;
+        const bool tied = param == PARAM_HEAD && base->config.tied_head;
+        for (int layer = 0; layer < param_count(&engine->config, param); layer++) {
+            float *to = param_block_at(&engine->own, param, layer);
+            if (!copy_numbers(base, tied ? PARAM_WTE : param, layer, to, err)) return false;
+        }
+    }
+    return true;
+}
+
+struct llm_engine *engine_untied(struct llm_engine *base, const struct llm_engine_options *options,
+                                 struct llm_error *err) {
+    struct config config = base->config;
+    config.tied_head = false;
+    struct llm_tokenizer *tokenizer = base->tokenizer;
+    base->tokenizer = NULL;
+    struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
+    if (engine == NULL || copy_params(engine, base, PARAM_COUNT, err)) return engine;
+    llm_engine_free(engine);
+    return NULL;
+}
+
 struct llm_engine *engine_classifier(struct llm_engine *base, const char *const *labels, int n_labels, int n_padded,
                                      const struct llm_engine_options *options, struct llm_error *err) {
     struct config config = base->config;
@@ -77,14 +103,7 @@ struct llm_engine *engine_classifier(struct llm_engine *base, const char *const 
     base->tokenizer = NULL;
     struct llm_engine *engine = engine_new(base->path, &config, tokenizer, options, err);
     if (engine == NULL) return NULL;
-    bool ok = true;
-    for (int p = 0; p < PARAM_SCORE; p++) {
-        const enum param param = (enum param)p;
-        for (int layer = 0; ok && layer < param_count(&config, param); layer++) {
-            ok = copy_numbers(base, param, layer, param_block_at(&engine->own, param, layer), err);
-        }
-    }
-    if (ok && copy_labels(engine, labels, err)) return engine;
+    if (copy_params(engine, base, PARAM_SCORE, err) && copy_labels(engine, labels, err)) return engine;
     llm_engine_free(engine);
     return NULL;
 }

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "model/save.h"
+#include "tasks/book_file.h"
 #include "tasks/classify.h"
 
 enum {
@@ -245,24 +246,6 @@ static bool save(void *user, const struct lora *lora, const char *path, struct l
     return ok;
 }
 
-// What the book's class has not gets no file: the model is whole without it.
-static bool save_book(const struct classify_run *run, struct llm_error *err) {
-    struct llm_convert_options convert;
-    llm_convert_options_init(&convert);
-    convert.dtype = LLM_F32;
-    struct save_counts counts;
-    struct llm_error reason = {0};
-    char *path = path_join(run->out, "review_classifier.pth");
-    if (path == NULL) return error_memory(err, "path");
-    const bool ok = save_torch(run->engine, path, &convert, &counts, &reason);
-    free(path);
-    if (ok || reason.code == LLM_ERROR_UNSUPPORTED) {
-        if (!ok) engine_notice(&run->options->train.callbacks, "review_classifier.pth is not written: %s", reason.text);
-        return true;
-    }
-    return error_set(err, reason.code, "%s", reason.text);
-}
-
 // The accuracies of everything, the predictions of the test part kept for the report.
 static bool measure_final(struct classify_run *run, struct trainer *trainer, struct random *random,
                           struct classify_report *report, struct llm_error *err) {
@@ -298,7 +281,7 @@ static bool finish(void *user, struct trainer *trainer, struct random *random, b
     const bool drawn = classify_plot_losses(&report, err) && classify_plot_accuracy(&report, err);
     if (!drawn || !finished) return drawn;
     return measure_final(run, trainer, random, &report, err) && classify_report_write(&report, err) &&
-           save_book(run, err);
+           book_file_save(run->engine, out, "review_classifier.pth", &train->callbacks, err);
 }
 
 // ---- For run.json and the checkpoint ---------------------------------------------------------

@@ -15,13 +15,13 @@
 #include "infer/session.h"
 #include "model/init.h"
 #include "plot/plot.h"
+#include "tasks/sample.h"
 #include "tokenizer/tokenizer.h"
 #include "train/trainer.h"
 
 enum {
     DEFAULT_CONTEXT = 256,
     UNTRAINED_BATCHES = 20, // of the evaluation before the first step, at least: all there are in the book's runs
-    MAX_SAMPLE = 1 << 24    // bytes of a sample's text
 };
 
 struct pretrain {
@@ -146,41 +146,14 @@ static bool give_example(void *user, enum train_side side, int64_t number, struc
     return true;
 }
 
-// The prompt, and what the model makes of it, likeliest token by token. The weights have changed since the last time,
-// so nothing of an old session's cache would be true any more: each sample has its own.
 static bool sample(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
                    struct llm_error *err) {
-    struct pretrain *run = user;
+    const struct pretrain *run = user;
     (void)trainer;
     (void)random;
-    const struct llm_pretrain_options *options = run->options;
-    if (options->sample_tokens == 0) return true;
-    struct llm_generate_options generate;
-    llm_generate_options_init(&generate);
-    generate.temperature = 0;
-    generate.max_tokens = options->sample_tokens;
-    generate.ignore_eos = true;
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    struct llm_generation generation = {0};
-    struct llm_session *session = llm_session_new(run->engine, 1, err);
-    const bool ok = session != NULL &&
-                    llm_tokenizer_encode(run->engine->tokenizer, options->prompt, strlen(options->prompt), false, &ids,
-                                         &n_ids, err) &&
-                    llm_session_generate(session, ids, n_ids, &generate, NULL, NULL, &generation, err);
-    struct strbuf whole;
-    strbuf_init(&whole, MAX_SAMPLE);
-    if (ok) {
-        strbuf_puts(&whole, options->prompt);
-        strbuf_append(&whole, generation.samples[0].text, generation.samples[0].size);
-        *size = whole.size;
-        *text = strbuf_take(&whole);
-    }
-    strbuf_release(&whole);
-    llm_generation_release(&generation);
-    llm_free(ids);
-    llm_session_free(session);
-    return ok && (*text != NULL || error_memory(err, "sample"));
+    const char *prompt = run->options->prompt;
+    if (run->options->sample_tokens == 0) return true;
+    return sample_text(run->engine, prompt, strlen(prompt), run->options->sample_tokens, true, text, size, err);
 }
 
 // Pictures of the log: steps below, tokens above.

@@ -1,5 +1,6 @@
 """examples/ as a user of the installed library builds and runs them: through pkg-config."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -94,3 +95,26 @@ def test_classify_example(source, build, prefix, tmp_path, env):
     assert second.returncode == 0 and second.stdout.startswith("loaded after ") and second.stdout.endswith(answers)
     failed = run("/no/such/file.csv")
     assert failed.returncode == 1 and "/no/such/file.csv" in failed.stderr
+
+
+def test_instruct_example(source, build, prefix, tmp_path, env):
+    """Trained, loaded the second time; answers as it was taught, and one is none."""
+    if sanitized(build):
+        pytest.skip("a library with sanitizers does not link with a program without")
+    program, library = compile_example(source, prefix, tmp_path, "instruct")
+    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    words = ["red", "blue", "warm", "cold", "old", "new", "big"]
+    entries = [{"instruction": f"Say {words[i % 7]}.", "output": f"It is {words[i % 7]}."} for i in range(40)]
+    (tmp_path / "say.json").write_text(json.dumps(entries))
+
+    def run(file):
+        asked = ["Say warm.", "Say blue.", "very " * 400]
+        return subprocess.run([program, file, tmp_path / "run", *asked], env=env, capture_output=True, text=True)
+
+    first = run(tmp_path / "say.json")
+    assert first.returncode == 0 and first.stdout.startswith("trained after 16 steps, 4 of the entries"), first
+    assert "Say warm.: It is warm.\nSay blue.: It is blue.\n" in first.stdout and "(too long)" in first.stdout
+    second = run(tmp_path / "say.json")
+    assert second.returncode == 0 and second.stdout.startswith("loaded after 16 steps, 0 of the entries"), second
+    failed = run("/no/such/file.json")
+    assert failed.returncode == 1 and "/no/such/file.json" in failed.stderr

@@ -249,11 +249,11 @@ static void assert_template(const char *text, const char *input, const char *pro
 static void templates_of_one_s_own(void **state) {
     (void)state;
     static const char chat[] = "\xef\xbb\xbfUser: {instruction}\r\n\r\n{input}\r\n\r\nBot: {output}</s>\r\n\r\n";
-    assert_template(chat, "IN", "User: DO\n\nIN", "\n\nBot: ", "OUT</s>");
-    assert_template(chat, "", "User: DO", "\n\nBot: ", "OUT</s>");
+    assert_template(chat, "IN", "User: DO\n\nIN", "\n\nBot:", " OUT</s>"); // as tokens have it: " OUT"
+    assert_template(chat, "", "User: DO", "\n\nBot:", " OUT</s>");
     // The input first; in the instruction's paragraph, where it cannot be left out; not at all.
-    assert_template("{input}\n\nQ: {instruction}\nA: {output}", "", "Q: DO", "\nA: ", "OUT");
-    assert_template("{input}\n\nQ: {instruction}\nA: {output}", "IN", "IN\n\nQ: DO", "\nA: ", "OUT");
+    assert_template("{input}\n\nQ: {instruction}\nA: {output}", "", "Q: DO", "\nA:", " OUT");
+    assert_template("{input}\n\nQ: {instruction}\nA: {output}", "IN", "IN\n\nQ: DO", "\nA:", " OUT");
     assert_template("{instruction} ({input}){output}", "", "DO (", ")", "OUT");
     assert_template("{instruction}\n\n{output}", "", "DO", "\n\n", "OUT");
     // What only looks like a mark is text; a mark within what is filled in stays as it is.
