@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 
 import pytest
@@ -338,6 +339,35 @@ def test_what_changes_no_bit_of_adapters(my_llm, small, tmp_path):
     assert refused.code == 1 and "lora-rank is 0" in refused.err
     other = my_llm("classify", "train", *small, *LORA, "--lora-rank", 5, "--out", whole)
     assert other.code == 1 and "lora_rank 4, now it is 5" in other.err
+
+
+def test_seeds(my_llm, small, trained, tmp_path):
+    """Each as if it had been trained alone; what is finished is not trained again."""
+    out = tmp_path / "seeds"
+    assert my_llm("classify", "train", *small, "--seeds", 3, "--out", out, "--dry-run").code == 0
+    assert not out.exists()
+    result = my_llm("classify", "train", *small, "--seeds", 3, "--out", out)
+    assert result.code == 0, result
+    assert weights(out / "seed-123") == weights(trained) != weights(out / "seed-124")
+    seeds = json.loads((out / "seeds.json").read_text())
+    runs = [json.loads((out / f"seed-{seed}" / "run.json").read_text()) for seed in (123, 124, 125)]
+    for side in ("train", "validation", "test"):
+        values = [run["final_accuracy"][side] for run in runs]
+        assert seeds[side]["accuracy"] == pytest.approx(values)
+        assert seeds[side]["mean"] == pytest.approx(statistics.mean(values))
+        assert seeds[side]["sd"] == pytest.approx(statistics.stdev(values))
+        assert f"{100 * statistics.mean(values):.2f}% ± {100 * statistics.stdev(values):.2f}" in result.out
+    best = max(range(3), key=lambda i: runs[i]["final_accuracy"]["validation"])
+    assert f"The best on the validation part is in {out}/seed-{123 + best}" in result.out
+    before = (out / "seed-124" / "model" / "model.safetensors").stat().st_mtime_ns
+    (out / "seed-125" / "run.json").unlink()
+    again = my_llm("classify", "train", *small, "--seeds", 3, "--out", out, "--resume")
+    assert again.code == 1, again  # a folder with half a run is not touched
+    shutil.rmtree(out / "seed-125")
+    again = my_llm("classify", "train", *small, "--seeds", 3, "--out", out, "--resume")
+    assert again.code == 0, again
+    assert (out / "seed-124" / "model" / "model.safetensors").stat().st_mtime_ns == before
+    assert again.out.splitlines()[-8:] == result.out.splitlines()[-8:]
 
 
 # ---- What is refused ------------------------------------------------------------------------
