@@ -428,3 +428,10 @@ def test_labels_and_head_disagree(my_llm, trained, tmp_path):
     (tmp_path / "wrong" / "config.json").write_text(json.dumps(config))
     result = my_llm("classify", "predict", tmp_path / "wrong", "text")
     assert result.code == 1 and "labels" in result.err and result.out == ""
+
+
+def test_a_label_that_was_not_trained(my_llm, trained, tmp_path):
+    path = write_csv(tmp_path / "new.csv", [("food", "The old soup"), ("travel", "The old train")])
+    result = my_llm("classify", "eval", trained, path)
+    assert result.code == 1 and result.out == "", result
+    assert f"{path}: line 3: its label 'travel' is not one of the 3 that were trained" in result.err
