@@ -35,7 +35,8 @@ def test_json_has_every_field(my_llm):
     assert machine["multiply_add"][0]["isa"] == "baseline"
     for level in machine["multiply_add"]:
         check_rate(level["flops_per_second"])
-    assert report["model"].keys() == {"path", "format", "dtype", "n_params", "bytes_weights", "isa"}
+    assert report["model"].keys() == {"path", "format", "dtype", "memory_dtype", "n_params", "bytes_weights",
+                                      "bytes_step", "isa"}
     assert measured(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
