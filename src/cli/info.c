@@ -194,7 +194,8 @@ const struct command command_info = {
     .summary = "show a model's architecture, parameters, files and memory",
     .usage = "[MODEL]",
     .description =
-        "Opens MODEL (a name, a directory, or one .safetensors, .pth or .gguf file; without it the downloaded gpt2, else the "
+        "Opens MODEL (a name, a directory, or one .safetensors, .pth or .gguf file; without it the downloaded gpt2, "
+        "else the "
         "bundled "
         "model) and tells what it is: architecture, parameters by part, files, the memory it takes to run and to "
         "train, and the kernels that this processor would use.\n\n"
