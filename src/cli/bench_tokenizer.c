@@ -72,7 +72,8 @@ static void summarize(const double *values, int n, double summary[2]) {
 static bool measure(const struct bench_tokenizer_args *args, const char *text, size_t size, struct rates *rates,
                     struct llm_error *err) {
     double *values = calloc(2 * (size_t)args->repetitions, sizeof *values);
-    bool ok = values != NULL || error_memory(err, "results");
+    if (values == NULL) return error_memory(err, "results");
+    bool ok = true;
     for (int i = 0; ok && i < args->repetitions; i++) {
         struct llm_tokenizer *tokenizer = llm_tokenizer_open(args->model, NULL, err);
         ok = tokenizer != NULL && encode(tokenizer, text, size, rates->n_threads, &values[i], err) &&

@@ -63,8 +63,11 @@ static bool write_json(const struct seeds *seeds, const char *out, struct llm_er
     }
     char *text = ok ? json_dump(object, JSON_INDENT(2)) : NULL;
     char *path = path_join(out, "seeds.json");
-    ok = (text != NULL && path != NULL) || error_memory(err, "seeds.json");
-    ok = ok && file_write(path, text, strlen(text), err);
+    if (text == NULL || path == NULL) {
+        ok = error_memory(err, "seeds.json");
+    } else {
+        ok = file_write(path, text, strlen(text), err);
+    }
     free(path);
     free(text);
     json_decref(object);

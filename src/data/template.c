@@ -34,7 +34,7 @@ static bool copy_text(struct template *template, const char *bytes, size_t size,
     if (memchr(bytes, '\0', size) != NULL || !utf8_valid(bytes, size)) {
         return error_set(err, LLM_ERROR_FORMAT, "is not text in UTF-8");
     }
-    template->text = malloc(size + 1);
+    template->text = calloc(size + 1, 1);
     if (template->text == NULL) return error_memory(err, "template");
     for (size_t i = 0; i < size; i++) {
         if (bytes[i] == '\r' && i + 1 < size && bytes[i + 1] == '\n') continue;
@@ -95,8 +95,10 @@ bool template_parse(struct template *template, const char *bytes, size_t size, s
     if (has_input) find_input_paragraph(template);
     template->header = last_break(template, last, template->output);
     if (template->header == SIZE_MAX) template->header = last;
-    template->answer = template->output;
-    while (template->answer > template->header && template->text[template->answer - 1] == ' ') template->answer--;
+    template->answer = template->header;
+    for (size_t at = template->header; at < template->output; at++) {
+        if (template->text[at] != ' ') template->answer = at + 1;
+    }
     return true;
 }
 

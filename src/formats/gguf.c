@@ -121,7 +121,8 @@ static bool read_value(struct cursor *cursor, struct gguf_value *value) {
         value->integer = cursor_u8(cursor, "value");
         break;
     case GGUF_I8:
-        value->integer = (int8_t)cursor_u8(cursor, "value");
+        value->integer = cursor_u8(cursor, "value");
+        if (value->integer > INT8_MAX) value->integer -= UINT8_MAX + 1;
         break;
     case GGUF_U16:
         value->integer = cursor_u16(cursor, "value");
@@ -266,6 +267,7 @@ static bool read_shape(struct cursor *cursor, int64_t shape[GGUF_MAX_RANK], int 
 
 bool gguf_set_shape(struct tensor_view *tensor, const int64_t *shape, int rank, struct llm_error *err) {
     const struct dtype_info *info = dtype_info(tensor->dtype);
+    if (rank < 1) return error_set(err, LLM_ERROR_FORMAT, "has no dimensions");
     if (shape[rank - 1] % (int64_t)info->block != 0) {
         return error_set(err, LLM_ERROR_FORMAT, "has rows of %lld elements; %s comes in blocks of %zu",
                          (long long)shape[rank - 1], info->name, info->block);

@@ -38,7 +38,8 @@ static bool declare(struct safetensors_writer *writer, struct ops *ops, const st
 static bool write_columns(struct safetensors_writer *writer, const float *numbers, int rows, int cols,
                           struct llm_error *err) {
     float *column = malloc((size_t)rows * sizeof *column);
-    bool ok = column != NULL || error_memory(err, "adapters");
+    if (column == NULL) return error_memory(err, "adapters");
+    bool ok = true;
     for (int c = 0; ok && c < cols; c++) {
         for (int r = 0; r < rows; r++) column[r] = numbers[(size_t)r * (size_t)cols + (size_t)c];
         ok = safetensors_writer_data(writer, column, (size_t)rows * sizeof *column, err);

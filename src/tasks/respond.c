@@ -223,10 +223,10 @@ bool llm_instruct_respond(struct llm_engine *engine, const struct llm_instructio
     llm_respond_options_init(&defaults);
     if (options == NULL) options = &defaults;
     for (size_t i = 0; i < n; i++) responses[i] = NULL;
-    struct template template;
     struct instruction *items = calloc(n + 1, sizeof *items);
+    if (items == NULL) return error_memory(err, "instructions");
+    struct template template;
     bool ok = respond_template(&template, engine, options->template_file, err);
-    if (ok && items == NULL) ok = error_memory(err, "instructions");
     for (size_t i = 0; ok && i < n; i++) {
         const char *input = instructions[i].input;
         items[i] = (struct instruction){instructions[i].instruction, input == NULL ? "" : input, "", (int64_t)i + 1};

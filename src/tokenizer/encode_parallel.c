@@ -113,7 +113,7 @@ static bool encode_rounds(const struct llm_tokenizer *tokenizer, struct team *te
     round.ids = reallocarray(NULL, capacity, sizeof *round.ids);
     bool ok = (round.blocks != NULL && round.ids != NULL) || error_memory(err, "ids");
     *n_ids = 0;
-    while (ok && size > 0) {
+    while (ok && round.blocks != NULL && size > 0) {
         round_fill(&round, &text, &size, most);
         ok = round_run(&round, team, n_ids, &capacity, err);
         round_release(&round);

@@ -71,7 +71,7 @@ enum char_class split_class(const uint8_t *text, size_t size, size_t *length) {
 }
 
 // Length of the contraction that begins with the apostrophe at `text`, or 0.
-static size_t contraction_length(const uint8_t *text, size_t size) {
+static unsigned contraction_length(const uint8_t *text, size_t size) {
     if (size < 2) return 0;
     const uint8_t a = text[1];
     if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
@@ -213,11 +213,11 @@ static uint64_t shifted(uint64_t mask, uint64_t before) {
 // Contractions at the apostrophes: changes the starts behind them, here or in the block to come.
 static uint64_t contract(struct splitter *splitter, uint64_t starts, uint64_t apostrophes) {
     for (; apostrophes != 0; apostrophes &= apostrophes - 1) {
-        const int i = __builtin_ctzll(apostrophes);
-        const size_t at = splitter->at + (size_t)i;
-        const size_t length = contraction_length(splitter->text + at, splitter->size - at);
+        const unsigned i = (unsigned)__builtin_ctzll(apostrophes);
+        const size_t at = splitter->at + i;
+        const unsigned length = contraction_length(splitter->text + at, splitter->size - at);
         if (length == 0) continue;
-        const int behind = i + (int)length;
+        const unsigned behind = i + length;
         if (i + 1 < BLOCK) {
             starts &= ~((uint64_t)1 << (i + 1));
         } else {

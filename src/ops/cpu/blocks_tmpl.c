@@ -47,7 +47,7 @@ static void round_block(int16_t *q, float *scale, int32_t *offset, const float *
         const vi rounded = (vi)vf_multiply_add(vf_load(x + i), inverse, magic) - (vi)magic;
         const vs words = __builtin_convertvector(rounded, vs);
         memcpy(q + i, &words, sizeof words);
-        sums += rounded;
+        sums += __builtin_convertvector(words, vi); // whatever a NaN was rounded to, 16 bits of it
     }
     int32_t sum = 0;
     for (int i = 0; i < LANES; i++) sum += sums[i];
