@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "base/str.h"
 #include "formats/builder.h"
+#include "formats/reader.h"
 
 enum {
     KEY_MAX = 65535, // bytes of a key: the format's own limit
@@ -393,17 +394,6 @@ static bool add_file(struct container *container, const uint8_t *bytes, size_t s
     return ok;
 }
 
-struct container *gguf_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
-    struct container *container = container_new(format_name, err);
-    if (container == NULL) return NULL;
-    if (container_borrow(container, bytes, size, err) && add_file(container, bytes, size, err) &&
-        container_finish(container, err)) {
-        return container;
-    }
-    container_free(container);
-    return NULL;
-}
-
 // ---- Open and probe -------------------------------------------------------------------------
 
 bool gguf_named(const char *path) {
@@ -417,17 +407,12 @@ bool gguf_probe(const char *path) {
     return gguf_named(path) && !directory_exists(path) && path_exists(path);
 }
 
+static const struct reader reader = {.format = format_name, .add = add_file, .finish = container_finish};
+
 struct container *gguf_open(const char *path, struct llm_error *err) {
-    struct container *container = container_new(format_name, err);
-    if (container == NULL) return NULL;
-    struct file_map map;
-    if (container_map(container, path, &map, err)) {
-        if (add_file(container, map.bytes, map.size, err)) {
-            if (container_finish(container, err)) return container;
-        } else {
-            error_prefix(err, "%s", path);
-        }
-    }
-    container_free(container);
-    return NULL;
+    return reader_open(&reader, path, err);
+}
+
+struct container *gguf_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
+    return reader_parse(&reader, bytes, size, err);
 }

@@ -1,6 +1,7 @@
 // safetensors.c: reading; see safetensors.h. The writer is in safetensors_writer.c.
 //
-// Divisions: the dtypes of the format; one tensor of a header; one file; open and probe (shards are in shards.c).
+// Divisions: the dtypes of the format; one tensor of a header; one file; open and probe (files and directories are
+// reader.c's).
 #include "formats/safetensors.h"
 
 #include <stdlib.h>
@@ -10,15 +11,11 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "formats/builder.h"
-#include "formats/shards.h"
+#include "formats/reader.h"
 
 enum {
     HEADER_MAX = 100000000, // bytes, the format's own limit
 };
-
-static const char format_name[] = "safetensors";
-static const char single_name[] = "model.safetensors";
-static const char index_name[] = "model.safetensors.index.json";
 
 // ---- Dtypes ---------------------------------------------------------------------------------
 
@@ -208,29 +205,18 @@ static bool add_file(struct container *container, const uint8_t *bytes, size_t s
     return ok;
 }
 
-struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
-    struct container *container = container_new(format_name, err);
-    if (container == NULL) return NULL;
-    if (container_borrow(container, bytes, size, err) && add_file(container, bytes, size, err) &&
-        container_finish(container, err)) {
-        return container;
-    }
-    container_free(container);
-    return NULL;
-}
-
-static bool map_file(struct container *container, const char *path, struct llm_error *err) {
-    struct file_map map;
-    if (!container_map(container, path, &map, err)) return false;
-    if (add_file(container, map.bytes, map.size, err)) return true;
-    error_prefix(err, "%s", path);
-    return false;
-}
-
 // ---- Open and probe -------------------------------------------------------------------------
 
+static const struct reader reader = {
+    .format = "safetensors",
+    .single_name = "model.safetensors",
+    .index_name = "model.safetensors.index.json",
+    .add = add_file,
+    .finish = container_finish,
+};
+
 bool safetensors_probe(const char *path) {
-    if (directory_exists(path)) return directory_holds(path, single_name) || directory_holds(path, index_name);
+    if (directory_exists(path)) return reader_probe_directory(&reader, path);
     static const char suffix[] = ".safetensors";
     const size_t size = strlen(path);
     const size_t suffix_size = sizeof suffix - 1;
@@ -238,21 +224,9 @@ bool safetensors_probe(const char *path) {
 }
 
 struct container *safetensors_open(const char *path, struct llm_error *err) {
-    static const struct shard_kind shard_kind = {map_file, container_finish};
-    struct container *container = container_new(format_name, err);
-    if (container == NULL) return NULL;
-    bool ok = false;
-    if (!directory_exists(path)) {
-        ok = map_file(container, path, err) && container_finish(container, err);
-    } else if (directory_holds(path, single_name)) {
-        char *file = path_join(path, single_name);
-        ok = file == NULL ? error_memory(err, "path")
-                          : map_file(container, file, err) && container_finish(container, err);
-        free(file);
-    } else {
-        ok = shards_read(container, path, index_name, &shard_kind, err);
-    }
-    if (ok) return container;
-    container_free(container);
-    return NULL;
+    return reader_open(&reader, path, err);
+}
+
+struct container *safetensors_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
+    return reader_parse(&reader, bytes, size, err);
 }

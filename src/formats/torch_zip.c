@@ -14,7 +14,7 @@
 #include "base/team.h"
 #include "base/threads.h"
 #include "formats/builder.h"
-#include "formats/shards.h"
+#include "formats/reader.h"
 #include "formats/torch_zip_entries.h"
 #include "formats/torch_zip_pickle.h"
 
@@ -24,8 +24,6 @@ enum {
 };
 
 const char torch_zip_format[] = "PyTorch";
-static const char single_name[] = "pytorch_model.bin";
-static const char index_name[] = "pytorch_model.bin.index.json";
 
 // ---- One tensor -----------------------------------------------------------------------------
 
@@ -192,26 +190,15 @@ static bool add_file(struct container *container, const uint8_t *bytes, size_t s
     return ok;
 }
 
-struct container *torch_zip_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
-    struct container *container = container_new(torch_zip_format, err);
-    if (container == NULL) return NULL;
-    if (container_borrow(container, bytes, size, err) && add_file(container, bytes, size, err) &&
-        container_index(container, err)) {
-        return container;
-    }
-    container_free(container);
-    return NULL;
-}
-
 // ---- Open and probe -------------------------------------------------------------------------
 
-static bool map_file(struct container *container, const char *path, struct llm_error *err) {
-    struct file_map map;
-    if (!container_map(container, path, &map, err)) return false;
-    if (add_file(container, map.bytes, map.size, err)) return true;
-    error_prefix(err, "%s", path);
-    return false;
-}
+static const struct reader reader = {
+    .format = torch_zip_format,
+    .single_name = "pytorch_model.bin",
+    .index_name = "pytorch_model.bin.index.json",
+    .add = add_file,
+    .finish = container_index,
+};
 
 bool torch_zip_named(const char *path) {
     static const char *const endings[] = {".pth", ".pt", ".bin"};
@@ -224,26 +211,14 @@ bool torch_zip_named(const char *path) {
 }
 
 bool torch_zip_probe(const char *path) {
-    if (directory_exists(path)) return directory_holds(path, single_name) || directory_holds(path, index_name);
+    if (directory_exists(path)) return reader_probe_directory(&reader, path);
     return torch_zip_named(path) && path_exists(path);
 }
 
 struct container *torch_zip_open(const char *path, struct llm_error *err) {
-    static const struct shard_kind shard_kind = {map_file, container_index};
-    struct container *container = container_new(torch_zip_format, err);
-    if (container == NULL) return NULL;
-    bool ok = false;
-    if (!directory_exists(path)) {
-        ok = map_file(container, path, err) && container_index(container, err);
-    } else if (directory_holds(path, single_name)) {
-        char *file = path_join(path, single_name);
-        ok = file == NULL ? error_memory(err, "path")
-                          : map_file(container, file, err) && container_index(container, err);
-        free(file);
-    } else {
-        ok = shards_read(container, path, index_name, &shard_kind, err);
-    }
-    if (ok) return container;
-    container_free(container);
-    return NULL;
+    return reader_open(&reader, path, err);
+}
+
+struct container *torch_zip_parse(const uint8_t *bytes, size_t size, struct llm_error *err) {
+    return reader_parse(&reader, bytes, size, err);
 }

@@ -1,5 +1,5 @@
-// shards.c: see shards.h.
-#include "formats/shards.h"
+// reader.c: see reader.h.
+#include "formats/reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,17 @@
 enum {
     INDEX_MAX = 16 << 20, // bytes; some 100 a tensor
 };
+
+static bool map_file(const struct reader *reader, struct container *container, const char *path,
+                     struct llm_error *err) {
+    struct file_map map;
+    if (!container_map(container, path, &map, err)) return false;
+    if (reader->add(container, map.bytes, map.size, err)) return true;
+    error_prefix(err, "%s", path);
+    return false;
+}
+
+// ---- Shards ---------------------------------------------------------------------------------
 
 // A shard is a plain file name beside the index: what a stranger wrote must not lead elsewhere.
 static bool check_shard_name(const char *name, struct llm_error *err) {
@@ -56,16 +67,16 @@ static const char **shard_names(json_t *weight_map, size_t *n_shards, struct llm
     return names;
 }
 
-static bool add_shards(struct container *container, const char *directory, const char *index_name,
-                       const struct shard_kind *kind, const char **names, size_t n_shards, struct llm_error *err) {
+static bool add_shards(const struct reader *reader, struct container *container, const char *directory,
+                       const char **names, size_t n_shards, struct llm_error *err) {
     for (size_t i = 0; i < n_shards; i++) {
         char *path = path_join(directory, names[i]);
         if (path == NULL) return error_memory(err, "shard path");
         bool ok = false;
         if (path_exists(path)) {
-            ok = kind->add(container, path, err);
+            ok = map_file(reader, container, path, err);
         } else {
-            error_set(err, LLM_ERROR_NOT_FOUND, "%s: is missing, though %s lists it", path, index_name);
+            error_set(err, LLM_ERROR_NOT_FOUND, "%s: is missing, though %s lists it", path, reader->index_name);
         }
         free(path);
         if (!ok) return false;
@@ -99,17 +110,17 @@ static bool check_weight_map(const struct container *container, json_t *weight_m
     return true;
 }
 
-bool shards_read(struct container *container, const char *directory, const char *index_name,
-                 const struct shard_kind *kind, struct llm_error *err) {
-    char *index_path = path_join(directory, index_name);
+static bool read_shards(const struct reader *reader, struct container *container, const char *directory,
+                        struct llm_error *err) {
+    char *index_path = path_join(directory, reader->index_name);
     if (index_path == NULL) return error_memory(err, "path");
     json_t *index = json_parse_file(index_path, INDEX_MAX, err);
     json_t *weight_map = json_object_get(index, "weight_map");
     size_t n_shards = 0;
     const char **names = index == NULL ? NULL : shard_names(weight_map, &n_shards, err);
     if (index != NULL && names == NULL) error_prefix(err, "%s", index_path);
-    bool ok = names != NULL && add_shards(container, directory, index_name, kind, names, n_shards, err) &&
-              kind->finish(container, err);
+    bool ok = names != NULL && add_shards(reader, container, directory, names, n_shards, err) &&
+              reader->finish(container, err);
     if (ok && !check_weight_map(container, weight_map, err)) {
         error_prefix(err, "%s", index_path);
         ok = false;
@@ -118,4 +129,40 @@ bool shards_read(struct container *container, const char *directory, const char 
     json_decref(index);
     free(index_path);
     return ok;
+}
+
+// ---- Any place ------------------------------------------------------------------------------
+
+bool reader_probe_directory(const struct reader *reader, const char *path) {
+    return directory_holds(path, reader->single_name) || directory_holds(path, reader->index_name);
+}
+
+static bool read_place(const struct reader *reader, struct container *container, const char *path,
+                       struct llm_error *err) {
+    if (reader->single_name == NULL || !directory_exists(path)) {
+        return map_file(reader, container, path, err) && reader->finish(container, err);
+    }
+    if (!directory_holds(path, reader->single_name)) return read_shards(reader, container, path, err);
+    char *file = path_join(path, reader->single_name);
+    if (file == NULL) return error_memory(err, "path");
+    const bool ok = map_file(reader, container, file, err) && reader->finish(container, err);
+    free(file);
+    return ok;
+}
+
+struct container *reader_open(const struct reader *reader, const char *path, struct llm_error *err) {
+    struct container *container = container_new(reader->format, err);
+    if (container == NULL || read_place(reader, container, path, err)) return container;
+    container_free(container);
+    return NULL;
+}
+
+struct container *reader_parse(const struct reader *reader, const uint8_t *bytes, size_t size, struct llm_error *err) {
+    struct container *container = container_new(reader->format, err);
+    if (container == NULL || (container_borrow(container, bytes, size, err) &&
+                              reader->add(container, bytes, size, err) && reader->finish(container, err))) {
+        return container;
+    }
+    container_free(container);
+    return NULL;
 }
