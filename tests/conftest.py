@@ -4,6 +4,7 @@ The program is build/my-llm, or that of the folder named in $MY_LLM_BUILD (a san
 home of its own, so that what the tester has downloaded changes nothing, and no other MY_LLM_ variables.
 """
 
+import json
 import os
 import pty
 import re
@@ -41,6 +42,30 @@ def build():
 def program():
     """Path of my-llm, for tests that run it in ways of their own."""
     return PROGRAM
+
+
+@pytest.fixture(scope="session")
+def models(source):
+    """The folder of small models that tests share."""
+    return source / "tests" / "fixtures" / "models"
+
+
+@pytest.fixture(scope="session")
+def sanitized(build):
+    """Whether the program checks itself, which takes it several times as long."""
+    cache = (build / "CMakeCache.txt").read_text().splitlines()
+    return any(line.startswith(("MY_LLM_SANITIZE:", "CMAKE_C_FLAGS:")) and ("sanitize" in line or "=address" in line)
+               for line in cache)
+
+
+def read_tensors(path):
+    """safetensors: name without prefix -> (dtype, shape, bytes)"""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:8 + size]), content[8 + size:]
+    header.pop("__metadata__")
+    return {name.removeprefix("transformer."): (value["dtype"], value["shape"], data[slice(*value["data_offsets"])])
+            for name, value in header.items()}
 
 
 @pytest.fixture

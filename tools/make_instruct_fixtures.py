@@ -25,7 +25,6 @@ import os
 import sys
 from functools import partial
 
-import numpy as np
 import torch
 from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn, format_input
 from torch.utils.data import DataLoader

@@ -11,7 +11,6 @@ write(), inputs first, expected output last. Shapes are constants here and in te
 
 import pathlib
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 

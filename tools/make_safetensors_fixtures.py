@@ -16,7 +16,6 @@ import os
 import shutil
 import struct
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch

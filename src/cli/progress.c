@@ -88,6 +88,8 @@ static void numbers_text(char *text, size_t size, const struct llm_progress *pro
     if (progress->total < 0) {
         snprintf(text, size, "%s%s", done, speed);
     } else {
+        // "4 of 6 answers"; bytes keep their unit, which may be another one than the total's
+        if (strcmp(progress->unit, "bytes") != 0) snprintf(done, sizeof done, "%lld", (long long)progress->done);
         snprintf(text, size, "%s of %s%s%s", done, total, speed, left);
     }
 }

@@ -44,11 +44,7 @@ struct classify_run {
 
 static bool open_model(struct classify_run *run, struct llm_error *err) {
     const struct llm_classify_options *options = run->options;
-    struct llm_engine_options opening;
-    llm_engine_options_init(&opening);
-    opening.n_threads = options->train.n_threads;
-    opening.isa = options->train.isa;
-    opening.callbacks = options->train.callbacks;
+    const struct llm_engine_options opening = train_engine_options(&options->train);
     struct llm_engine *base = llm_engine_open(options->model, &opening, err);
     if (base == NULL) return false;
     bool ok = base->tokenizer != NULL ||

@@ -31,15 +31,6 @@ struct instruct_run {
 
 // ---- The model ------------------------------------------------------------------------------------
 
-static struct llm_engine_options engine_options(const struct llm_train_options *options) {
-    struct llm_engine_options opening;
-    llm_engine_options_init(&opening);
-    opening.n_threads = options->n_threads;
-    opening.isa = options->isa;
-    opening.callbacks = options->callbacks;
-    return opening;
-}
-
 // The head that was asked for.
 static bool set_head(struct instruct_run *run, const struct llm_engine_options *opening, struct llm_error *err) {
     const bool tied = run->engine->config.tied_head;
@@ -56,7 +47,7 @@ static bool set_head(struct instruct_run *run, const struct llm_engine_options *
 
 static bool open_model(struct instruct_run *run, struct llm_error *err) {
     const struct llm_instruct_options *options = run->options;
-    const struct llm_engine_options opening = engine_options(&options->train);
+    const struct llm_engine_options opening = train_engine_options(&options->train);
     run->engine = llm_engine_open(options->model, &opening, err);
     if (run->engine == NULL || !engine_writes_text(run->engine, err)) return false;
     if (run->engine->tokenizer == NULL) {
@@ -184,7 +175,7 @@ static bool answer(struct instruct_run *run, struct llm_instruct_result *result,
     if (path == NULL) return error_memory(err, "path");
     bool ok = true;
     if (n > 0 && !path_exists(path)) {
-        const struct llm_engine_options opening = engine_options(&run->options->train);
+        const struct llm_engine_options opening = train_engine_options(&run->options->train);
         struct llm_engine *engine = llm_engine_open(run->out, &opening, err);
         ok = engine != NULL && answer_with(run, engine, path, &result->answers, err);
         llm_engine_free(engine);

@@ -39,19 +39,10 @@ struct pretrain {
 
 // ---- The model ------------------------------------------------------------------------------
 
-static struct llm_engine_options engine_options(const struct llm_train_options *options) {
-    struct llm_engine_options opening;
-    llm_engine_options_init(&opening);
-    opening.n_threads = options->n_threads;
-    opening.isa = options->isa;
-    opening.callbacks = options->callbacks;
-    return opening;
-}
-
 // A model of random weights, of the options' shape and the tokenizer's vocabulary.
 static bool make_model(struct pretrain *run, struct llm_error *err) {
     const struct llm_pretrain_options *options = run->options;
-    const struct llm_engine_options opening = engine_options(&options->train);
+    const struct llm_engine_options opening = train_engine_options(&options->train);
     struct llm_tokenizer *tokenizer = llm_tokenizer_open(options->tokenizer, &opening, err);
     if (tokenizer == NULL) return false;
     const struct config config = {
@@ -86,7 +77,7 @@ static bool replace_tokenizer(struct pretrain *run, const struct llm_engine_opti
 
 static bool open_model(struct pretrain *run, struct llm_error *err) {
     const struct llm_pretrain_options *options = run->options;
-    const struct llm_engine_options opening = engine_options(&options->train);
+    const struct llm_engine_options opening = train_engine_options(&options->train);
     run->engine = llm_engine_open(options->init, &opening, err);
     if (run->engine == NULL || (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) return false;
     const struct config *config = &run->engine->config;

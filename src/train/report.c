@@ -110,8 +110,11 @@ bool train_finished_same(const char *out, const struct llm_train_options *option
     } else {
         json_decref(json);
     }
-    if (!ok) error_prefix(err, "%s", out);
-    return ok;
+    if (ok) return true;
+    const struct llm_error difference = err != NULL ? *err : (struct llm_error){0};
+    if (err != NULL) *err = (struct llm_error){0};
+    return error_set(err, difference.code, "%s: %s; name another place, or allow what is there to be overwritten", out,
+                     difference.text);
 }
 
 bool train_finished(const char *out, struct llm_train_result *result) {

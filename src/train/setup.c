@@ -9,6 +9,15 @@
 #include "train/loop.h"
 #include "train/settings.h"
 
+struct llm_engine_options train_engine_options(const struct llm_train_options *options) {
+    struct llm_engine_options opening;
+    llm_engine_options_init(&opening);
+    opening.n_threads = options->n_threads;
+    opening.isa = options->isa;
+    opening.callbacks = options->callbacks;
+    return opening;
+}
+
 // ---- The place ------------------------------------------------------------------------------
 
 // What a run leaves in its directory, in the order in which it goes when the run begins anew: at no moment does what is

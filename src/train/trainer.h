@@ -68,6 +68,9 @@ struct train_task {
                    struct llm_error *err);
 };
 
+// How the model of such a run is opened: with its threads, kernels and callbacks.
+struct llm_engine_options train_engine_options(const struct llm_train_options *options);
+
 // Before anything else of a run: checks the options, and that `out` can be (or already is) this run's, and makes it.
 // What options->overwrite allows to go stays until the run really begins.
 bool train_begin(const char *out, const struct llm_train_options *options, struct llm_error *err);

@@ -187,7 +187,9 @@ def test_a_finished_run_is_not_done_again(my_llm, small, trained):
     assert again.code == 0 and "holds the finished classifier" in again.err and "Test accuracy" in again.out
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
     other = my_llm("classify", "train", *small, "--out", trained, "--lr", 1e-4)
-    assert other.code == 1 and "lr 0.001, now it is 0.0001" in other.err
+    assert other.code == 1 and other.err.endswith(
+        f"{trained}: the run was begun with lr 0.001, now it is 0.0001; name another place, or allow what is there to "
+        "be overwritten\n")
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
     anew = my_llm("classify", "train", *small, "--out", trained, "--retrain", "--epochs", 1)
     assert anew.code == 0 and json.loads((trained / "run.json").read_text())["run"]["settings"]["epochs"] == 1

@@ -12,11 +12,6 @@ import pytest
 import tiny
 
 
-@pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
 def read_header(path):
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")

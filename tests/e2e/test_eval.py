@@ -6,11 +6,6 @@ import pytest
 
 
 @pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
-@pytest.fixture
 def cases(source):
     """The sequences as lines of ids, and [(model, window, stride, tokens, loss, error)]."""
     lines = (source / "tests" / "fixtures" / "infer" / "evaluate.txt").read_text().splitlines()

@@ -30,16 +30,8 @@ def compile_example(source, prefix, tmp_path, name):
     return program, package.parent.parent
 
 
-def sanitized(build):
-    cache = build / "CMakeCache.txt"
-    return any(
-        line.startswith(("MY_LLM_SANITIZE:", "CMAKE_C_FLAGS:")) and ("sanitize" in line or "=address" in line)
-        for line in cache.read_text().splitlines()
-    )
-
-
-def test_generate_example(source, build, prefix, tmp_path, env):
-    if sanitized(build):
+def test_generate_example(source, sanitized, prefix, tmp_path, env):
+    if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "generate")
     env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
@@ -53,9 +45,9 @@ def test_generate_example(source, build, prefix, tmp_path, env):
     assert failed.returncode == 1 and failed.stderr == "this model has no vocabulary\n"
 
 
-def test_pretrain_example(source, build, prefix, tmp_path, env, my_llm):
+def test_pretrain_example(source, sanitized, prefix, tmp_path, env, my_llm):
     """Stopped by its callback, called again, finished; the model can be used."""
-    if sanitized(build):
+    if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "pretrain")
     env = {**env, "LD_LIBRARY_PATH": str(library)}
@@ -76,9 +68,9 @@ def test_pretrain_example(source, build, prefix, tmp_path, env, my_llm):
     assert run().returncode == 2
 
 
-def test_classify_example(source, build, prefix, tmp_path, env):
+def test_classify_example(source, sanitized, prefix, tmp_path, env):
     """The file of the README: trained, loaded the second time, right about texts it never saw."""
-    if sanitized(build):
+    if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "classify")
     env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
@@ -97,9 +89,9 @@ def test_classify_example(source, build, prefix, tmp_path, env):
     assert failed.returncode == 1 and "/no/such/file.csv" in failed.stderr
 
 
-def test_instruct_example(source, build, prefix, tmp_path, env):
+def test_instruct_example(source, sanitized, prefix, tmp_path, env):
     """Trained, loaded the second time; answers as it was taught, and one is none."""
-    if sanitized(build):
+    if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "instruct")
     env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}

@@ -11,11 +11,6 @@ QUESTION = r"Enter a prompt \(type 'quit' to exit\): "
 
 
 @pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
-@pytest.fixture
 def bundled(source):
     return {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
 

@@ -10,22 +10,8 @@ import subprocess
 import pytest
 
 import gguf_file
+from conftest import read_tensors
 from gguf_file import ARRAY, F32, I32, STRING, U32
-
-
-@pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
-def read_tensors(path):
-    """safetensors: name without prefix -> (dtype, shape, bytes)"""
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    header, data = json.loads(content[8:8 + size]), content[8 + size:]
-    header.pop("__metadata__")
-    return {name.removeprefix("transformer."): (value["dtype"], value["shape"], data[slice(*value["data_offsets"])])
-            for name, value in header.items()}
 
 
 # ---- What is written ---------------------------------------------------------------------------

@@ -5,11 +5,6 @@ import json
 import pytest
 
 
-@pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
 def test_text(my_llm, models):
     result = my_llm("info", models / "openai")
     assert result.code == 0

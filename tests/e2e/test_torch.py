@@ -11,20 +11,7 @@ import zipfile
 
 import pytest
 
-
-@pytest.fixture
-def models(source):
-    return source / "tests" / "fixtures" / "models"
-
-
-def read_tensors(path):
-    """safetensors: name without prefix -> (dtype, shape, bytes)"""
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    header, data = json.loads(content[8:8 + size]), content[8 + size:]
-    header.pop("__metadata__")
-    return {name.removeprefix("transformer."): (value["dtype"], value["shape"], data[slice(*value["data_offsets"])])
-            for name, value in header.items()}
+from conftest import read_tensors
 
 
 def test_what_is_written(my_llm, models, tmp_path):

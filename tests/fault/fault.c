@@ -1,4 +1,4 @@
-// fault.c: see fault.h. First the calls, each failing when its turn has come; then the loop.
+// fault.c: see fault.h. First which calls are to fail; then the calls, each failing when its turn has come; the loop.
 //
 // Live blocks are kept in a set of addresses, since memory may come from one side of the renaming and
 // be freed on the other: asprintf() is ours, but what libc itself hands out is not.
@@ -23,12 +23,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <unwind.h>
 
 // ---- State ----------------------------------------------------------------------------------
 
 enum {
     SLOTS = 1 << 17,     // of the set; a test that holds half as many blocks at once is too large
-    EVERY_ONE = 1000,    // the first calls fail one by one; after that each a tenth further on
+    FRAMES = 6,          // of a place in the code: the innermost ones, some of them this file's
+    PLACES = 1 << 14,    // a power of two; a body has some hundreds
     SHORT_ONES = 40,     // transfers in a row, but in the first run, where all are
     CALLS_MAX = 10000000 // of one body; more would never end
 };
@@ -39,6 +41,13 @@ static int countdown;   // calls until one fails; 0: it has
 static bool persistent; // and every one after it
 static int n_failed;    // since arming
 static int most;        // that may fail
+static bool surveying;  // nothing fails, calls are counted
+static struct {
+    uint64_t hash; // of the place; 0: none
+    int n;         // calls from there
+} places[PLACES];
+static bool *chosen; // [n_calls, room for call_capacity] whether call i + 1 is to fail
+static int n_calls, call_capacity;
 static void *slots[SLOTS];
 static int n_live;  // blocks
 static int n_files; // descriptors
@@ -46,12 +55,44 @@ static int n_maps;  // mappings
 
 static char tombstone;
 
+struct trace {
+    uint64_t hash;
+    int n_frames;
+};
+
+static _Unwind_Reason_Code add_frame(struct _Unwind_Context *context, void *user) {
+    struct trace *trace = user;
+    trace->hash = (trace->hash ^ (uint64_t)_Unwind_GetIP(context)) * 0x100000001b3; // FNV-1a, by words
+    return ++trace->n_frames < FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+// Counts one call, which fails later if it is the first, fourth ... from its place in the code: loops over
+// layers, rows or files make the same calls again and again.
+static void survey(void) {
+    struct trace trace = {.hash = 0xcbf29ce484222325};
+    _Unwind_Backtrace(add_frame, &trace);
+    size_t at = (trace.hash >> 20) % PLACES;
+    for (size_t tries = 0; places[at].hash != 0 && places[at].hash != trace.hash; at = (at + 1) % PLACES) {
+        if (++tries == PLACES) abort();
+    }
+    places[at].hash = trace.hash;
+    const int n = ++places[at].n;
+    if (n_calls == call_capacity) {
+        call_capacity = call_capacity == 0 ? 1024 : 2 * call_capacity;
+        chosen = realloc(chosen, (size_t)call_capacity * sizeof *chosen);
+        if (chosen == NULL || n_calls >= CALLS_MAX) abort();
+    }
+    chosen[n_calls++] = n == 1 || n == 4 || n == 32 || n == 256;
+}
+
 // Whether this call, of one kind, is to fail.
 static bool fails(enum fault_kind kind) {
     pthread_mutex_lock(&lock);
     bool now = false;
     if ((armed & kind) != 0) {
-        if (countdown > 0) {
+        if (surveying) {
+            survey();
+        } else if (countdown > 0) {
             countdown--;
             now = countdown == 0;
         } else {
@@ -407,19 +448,25 @@ static int run_once(unsigned kinds, int nth, bool from_there_on, fault_body *bod
     return failed;
 }
 
+// One run in which nothing fails, to choose the calls that are to.
+static void choose(unsigned kinds, fault_body *body, fault_check *check, void *user) {
+    memset(places, 0, sizeof places);
+    n_calls = 0;
+    surveying = true;
+    run_once(kinds, 0, false, body, check, user);
+    surveying = false;
+    // A body that makes no such call would prove nothing.
+    if (n_calls == 0) fail_msg("the body makes no fallible call of this kind");
+}
+
 int fault_loop(unsigned kinds, fault_body *body, fault_check *check, void *user) {
     json_set_alloc_funcs(fault_malloc, fault_free);
+    choose(kinds, body, check, user);
     int total = 0;
     for (int from_there_on = 0; from_there_on <= 1; from_there_on++) {
-        int nth = 1;
-        for (;; nth += nth < EVERY_ONE ? 1 : nth / 10) {
-            if (nth > CALLS_MAX) fail_msg("the body makes more than %d fallible calls", CALLS_MAX);
-            const int failed = run_once(kinds, nth, from_there_on == 1, body, check, user);
-            total += failed;
-            if (failed == 0) break;
+        for (int nth = 1; nth <= n_calls; nth++) {
+            if (chosen[nth - 1]) total += run_once(kinds, nth, from_there_on == 1, body, check, user);
         }
-        // A body that makes no such call would prove nothing.
-        if (nth == 1) fail_msg("the body makes no fallible call of this kind");
     }
     return total;
 }

@@ -1,10 +1,10 @@
-// fault.h: making the n-th fallible call fail, for every n.
+// fault.h: making fallible calls fail, one after another.
 //
 // The core that these tests link has its calls of libc renamed (see symbols.txt), so nothing in the
-// product knows of this. fault_loop() runs a body with its first fallible call failing, then its
-// second, and so on (past a thousand: each a tenth further on) until no call failed any more; once with only that call
-// failing, once with every call from there on (a disk that stays full; of short transfers, some in a row). After each
-// run there must be no block of memory and no file left over, and a failure must have left a sentence.
+// product knows of this. fault_loop() runs a body undisturbed, to see from which places in the code (call stacks) it
+// makes fallible calls; then with the first, fourth, 32nd and 256th call from each place failing: once with only that
+// call failing, once with every call from there on (a disk that stays full; of short transfers, some in a row). After
+// each run there must be no block of memory and no file left over, and a failure must have left a sentence.
 #ifndef FAULT_FAULT_H
 #define FAULT_FAULT_H
 

@@ -49,6 +49,13 @@ static void unknown_totals_and_rates_are_left_out(void **state) {
     assert_string_equal(line, "gpt2: model.ckpt.data  0 bytes of 0 bytes");
 }
 
+static void things_are_counted_once_by_name(void **state) {
+    (void)state;
+    char line[256];
+    progress_line(line, sizeof line, 120, &(struct llm_progress){"answering", "answers", 3, 6}, 2);
+    assert_string_equal(line, "answering [###############...............]  50%  3 of 6 answers, 2 answers/s, 0:02 left");
+}
+
 static void a_wrong_amount_does_not_overrun_the_bar(void **state) {
     (void)state;
     char line[256];
@@ -76,6 +83,7 @@ int main(void) {
         cmocka_unit_test(a_wide_line_has_everything),
         cmocka_unit_test(a_narrow_line_loses_the_bar_then_the_beginning_of_the_name),
         cmocka_unit_test(unknown_totals_and_rates_are_left_out),
+        cmocka_unit_test(things_are_counted_once_by_name),
         cmocka_unit_test(a_wrong_amount_does_not_overrun_the_bar),
         cmocka_unit_test(amounts_have_units),
     };
