@@ -139,22 +139,22 @@ static void blocks_head_loss(struct subjects *s, enum dtype dtype, int n, int n_
 static void blocks_of(struct subjects *s, enum dtype dtype) {
     static const int widths[] = {768, 1024, 1280, 1600, 32, 96, 288, 3072};
     for (int i = 0; i < 8; i++) {
-        for (int n = 1; n <= 9; n++) blocks_linear(s, dtype, widths[i], 37 + 13 * i, n);
+        for (int n = 1; n <= 9; n++) blocks_linear(s, dtype, widths[i], 37 + 3 * i, n);
         blocks_linear(s, dtype, widths[i], 50, 16);
         blocks_linear(s, dtype, widths[i], 50, 17);
     }
     blocks_linear(s, dtype, 768, 2304, 1);
     blocks_linear(s, dtype, 64, 5000, 2); // more columns than a tile has
     blocks_linear(s, dtype, 64, 1, 3);
-    blocks_linear(s, dtype, 1600, 200, 70);
-    blocks_linear(s, dtype, 416, 800, 300); // two blocks of depth, tiles
+    blocks_linear(s, dtype, 1600, 40, 70);
+    blocks_linear(s, dtype, 416, 200, 300); // two blocks of depth, tiles
     blocks_batch(s, dtype);
     blocks_hostile(s, dtype);
     blocks_embed(s, dtype, 768);
     blocks_embed(s, dtype, 32);
     blocks_head_loss(s, dtype, 1, 96, 5000);
-    blocks_head_loss(s, dtype, 5, 768, 3001);
-    blocks_head_loss(s, dtype, 40, 64, 50257);
+    blocks_head_loss(s, dtype, 5, 768, 1501);
+    blocks_head_loss(s, dtype, 10, 32, 50257);
 }
 
 static void case_blocks(struct subjects *s) {
