@@ -253,8 +253,15 @@ def random_model(path):
     return model, {"n_embd": 768, "eos_token_id": 50256}
 
 
-def training(path, tokenizer, model, config):
-    """Chapter 6 up to the optimizer, its functions unchanged."""
+def train_last_block(model):
+    """With its norms and the final one; the new head is trained anyway."""
+    for part in (model.trf_blocks[-1], model.final_norm):
+        for param in part.parameters():
+            param.requires_grad = True
+
+
+def training(path, tokenizer, model, config, choose=train_last_block):
+    """Chapter 6 up to the optimizer, its functions unchanged; choose(model) says what is trained."""
     import tempfile
 
     import torch
@@ -279,10 +286,7 @@ def training(path, tokenizer, model, config):
         param.requires_grad = False
     torch.manual_seed(123)
     model.out_head = torch.nn.Linear(config["n_embd"], 2)
-    for part in (model.trf_blocks[-1], model.final_norm):
-        for param in part.parameters():
-            param.requires_grad = True
-
+    choose(model)
     torch.manual_seed(123)
     initial = [ch06.calc_accuracy_loader(loader, model, device, num_batches=10) for loader in loaders]
     with torch.no_grad():
@@ -292,14 +296,14 @@ def training(path, tokenizer, model, config):
     return loaders, optimizer, {"padded_length": length, "initial_accuracy": initial, "initial_loss": untrained}
 
 
-def recipe(path):
+def recipe(path, choose=train_last_block):
     """Chapter 6 from data to accuracies; losses are heard where they are computed."""
     import torch
     from llms_from_scratch import ch06
 
     device = torch.device("cpu")
     model, config = bundled_model()
-    loaders, optimizer, made = training(path, Tokenizer(), model, config)
+    loaders, optimizer, made = training(path, Tokenizer(), model, config, choose)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)
     final = [ch06.calc_accuracy_loader(loader, model, device) for loader in loaders]
