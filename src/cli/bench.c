@@ -39,8 +39,9 @@ struct bench_args {
     bool train;
     int compute;
     int quantize;
-    int batch_size, tokens; // of a step; 0: not given
-    const char *tokenizer;  // a text
+    int batch_size, tokens;             // of a step; 0: not given
+    int prompt_tokens, generate_tokens; // the only tests; 0: not given
+    const char *tokenizer;              // a text
     bool quick;
     bool csv;
     bool json;
@@ -67,6 +68,10 @@ static const struct option options[] = {
      NULL},
     {"tokens", 0, OPTION_INT, FIELD(tokens), "N", "with --batch-size: tokens in each of them (default 64)", 1, 65536,
      NULL},
+    {"prompt-tokens", 0, OPTION_INT, FIELD(prompt_tokens), "N", "measure a prompt of so many tokens, and no other", 1,
+     65536, NULL},
+    {"generate-tokens", 0, OPTION_INT, FIELD(generate_tokens), "N",
+     "measure generation of so many tokens, one sequence in an empty context, and no other", 1, 65536, NULL},
     {"tokenizer", 0, OPTION_STRING, FIELD(tokenizer), "FILE",
      "turn this text into ids instead, with MODEL's vocabulary or GPT-2's", 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, FIELD(quick), NULL, "a few tokens, once: to see that it runs, not to measure", 0, 0,
@@ -233,6 +238,25 @@ static bool measure_generation(struct bench *bench, struct llm_error *err) {
     return true;
 }
 
+// The tests that were asked for by their lengths.
+static bool measure_asked(struct bench *bench, struct llm_error *err) {
+    const int n_prompt = bench->args->prompt_tokens;
+    const int n_generated = bench->args->generate_tokens;
+    const int n_ctx = bench->model.n_ctx;
+    if (n_prompt > n_ctx) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "--prompt-tokens is %d, and the model's context holds %d", n_prompt,
+                         n_ctx);
+    }
+    if (n_generated >= n_ctx) {
+        return error_set(err, LLM_ERROR_ARGUMENT,
+                         "--generate-tokens is %d, and the model's context holds %d, the token in front included",
+                         n_generated, n_ctx);
+    }
+    const struct bench_result prompt = {.kind = BENCH_PROMPT, .n_tokens = n_prompt, .batch = 1};
+    const struct bench_result generate = {.kind = BENCH_GENERATE, .n_tokens = n_generated, .depth = 1, .batch = 1};
+    return (n_prompt == 0 || measure(bench, prompt, err)) && (n_generated == 0 || measure(bench, generate, err));
+}
+
 // ---- The command ----------------------------------------------------------------------------
 
 static bool show_until_open(void *user, const struct llm_progress *progress) {
@@ -321,6 +345,11 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     if (args->tokens > 0 && args->batch_size == 0) {
         return command_usage(&command_bench, "--tokens goes with --batch-size");
     }
+    const bool asked = args->prompt_tokens > 0 || args->generate_tokens > 0;
+    if (asked && (args->train || args->quick || args->tokenizer != NULL)) {
+        return command_usage(&command_bench,
+                             "--prompt-tokens and --generate-tokens go without --train, --tokenizer and --quick");
+    }
     if (args->csv && args->json) return command_usage(&command_bench, "--csv and --json exclude each other");
     if (n_operands > 0) args->model = operands[0];
     if (args->quick) args->repetitions = 1;
@@ -339,6 +368,8 @@ static int bench_run(void *memory, int n_operands, char **operands) {
             .repetitions = args->repetitions,
         };
         ok = ok && bench_train(bench.engine, &bench.model, &training, bench.results, &bench.n_results, &err);
+    } else if (asked) {
+        ok = ok && measure_asked(&bench, &err);
     } else {
         ok = ok && measure_prompts(&bench, &err) && measure_generation(&bench, &err);
     }
@@ -372,6 +403,7 @@ const struct command command_bench = {
     .examples = "  $ my-llm bench gpt2\n"
                 "  $ my-llm bench --synthetic 124M --threads 1\n"
                 "  $ my-llm bench --synthetic 124M --quantize q4\n"
+                "  $ my-llm bench --synthetic 124M --generate-tokens 128\n"
                 "  $ my-llm bench --train --synthetic 124M --compute bf16\n"
                 "  $ my-llm bench --train --synthetic 355M --batch-size 8 --tokens 80\n"
                 "  $ my-llm bench --tokenizer book.txt\n"

@@ -88,6 +88,26 @@ def test_repetitions_and_a_small_context(my_llm, source):
     assert any(row["tokens_per_second"]["sd"] > 0 for row in report["results"])
 
 
+def test_asked_for_by_length(my_llm, source):
+    model = source / "tests" / "fixtures" / "models" / "openai"  # its context holds 64
+    for words, tests in (
+        (["--prompt-tokens", 64], [("prompt", 64, 0, 1)]),
+        (["--generate-tokens", 63], [("generate", 63, 1, 1)]),
+        (["--prompt-tokens", 5, "--generate-tokens", 7], [("prompt", 5, 0, 1), ("generate", 7, 1, 1)]),
+    ):
+        result = my_llm("bench", "-r", 2, "-t", 1, "--json", *words, model)
+        assert result.code == 0, result
+        assert measured(json.loads(result.out)) == tests
+    for words, sentence in (
+        (["--prompt-tokens", 65], "--prompt-tokens is 65, and the model's context holds 64"),
+        (["--generate-tokens", 64], "--generate-tokens is 64, and the model's context holds 64, the token in front included"),
+        (["--generate-tokens", 8, "--quick"], "--prompt-tokens and --generate-tokens go without"),
+        (["--prompt-tokens", 8, "--train"], "--prompt-tokens and --generate-tokens go without"),
+    ):
+        result = my_llm("bench", "-t", 1, *words, model)
+        assert result.code != 0 and sentence in result.err, result
+
+
 def test_csv(my_llm):
     result = my_llm("bench", "--quick", "--csv", "bundled", env={"MY_LLM_THREADS": "2"})
     assert result.code == 0, result
