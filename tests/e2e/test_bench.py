@@ -186,7 +186,6 @@ def test_quantized(my_llm, source):
 
 @pytest.mark.parametrize("args, sentence", [
     (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
-    (["--compute", "bf16", "bundled"], "--compute is for --train"),
     (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
     (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
