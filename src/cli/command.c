@@ -93,8 +93,6 @@ static bool read_descriptor(int fd, const char *name, struct strbuf *buf, struct
     }
 }
 
-const char *const compute_choices[] = {"f32", "bf16", NULL};
-
 const char *const quantize_choices[] = {"none", "bf16", "q8", "q4", NULL};
 
 bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err) {

@@ -71,9 +71,6 @@ enum {
 // The level of operations that options->isa names; -1 for NULL: ops_new() chooses. ENGINE_NO_LEVEL with a sentence
 // for nonsense.
 int engine_level(const struct llm_engine_options *options, struct llm_error *err);
-// Operations of that level for this engine, as the options want them.
-bool engine_make_ops(struct llm_engine *engine, int level, const struct llm_engine_options *options,
-                     struct llm_error *err);
 
 // Refuses a classifier, with a sentence, where text is to be made or scored.
 bool engine_writes_text(const struct llm_engine *engine, struct llm_error *err);

@@ -10,8 +10,8 @@ static bool engine_fill(struct llm_engine *engine, const char *name, int level,
                         const struct llm_engine_options *options, struct llm_error *err) {
     engine->path = strdup(name);
     if (engine->path == NULL) return error_memory(err, "engine");
-    return engine_make_ops(engine, level, options, err) &&
-           param_block_init(&engine->own, &engine->config, NULL, engine->ops, err) &&
+    engine->ops = ops_new(level, options->n_threads, err);
+    return engine->ops != NULL && param_block_init(&engine->own, &engine->config, NULL, engine->ops, err) &&
            weights_from_block(&engine->weights, &engine->own, &engine->config, err);
 }
 

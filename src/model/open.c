@@ -222,12 +222,6 @@ int engine_level(const struct llm_engine_options *options, struct llm_error *err
     return ENGINE_NO_LEVEL;
 }
 
-bool engine_make_ops(struct llm_engine *engine, int level, const struct llm_engine_options *options,
-                     struct llm_error *err) {
-    engine->ops = ops_new(level, options->n_threads, err);
-    return engine->ops != NULL && (options->compute != LLM_COMPUTE_BF16 || ops_use_bf16(engine->ops, err));
-}
-
 struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options, struct llm_error *err) {
     if (options == NULL) options = &default_options;
     const int level = engine_level(options, err);
@@ -241,7 +235,7 @@ struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_op
     }
     engine->callbacks = options->callbacks;
     if (engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
-        engine_make_ops(engine, level, options, err) &&
+        (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
         weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err) &&
         engine_quantize(engine, options->quantize, err)) {
         free(path);

@@ -9,7 +9,7 @@ import re
 import pytest
 
 RESULT = {"test", "n_tokens", "depth", "batch", "tokens_per_second", "bytes_per_second", "flops_per_second",
-          "share_of_read", "share_of_sgemm"}
+          "read_bytes_per_second", "share_of_read", "share_of_sgemm"}
 
 
 def check_rate(rate):
@@ -41,6 +41,9 @@ def test_json_has_every_field(my_llm):
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
         assert row.keys() == RESULT
+        # So small a model is read from the caches: memory is not measured again beside it.
+        assert row["read_bytes_per_second"] == machine["read_bytes_per_second"]["all"]
+        assert row["share_of_read"] == pytest.approx(row["bytes_per_second"] / row["read_bytes_per_second"], rel=1e-6)
         assert row["tokens_per_second"]["mean"] > 0 and row["tokens_per_second"]["sd"] == 0
         for name in RESULT - {"test", "tokens_per_second"}:
             assert math.isfinite(row[name]) and row[name] >= 0
@@ -186,6 +189,7 @@ def test_quantized(my_llm, source):
 
 @pytest.mark.parametrize("args, sentence", [
     (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
+    (["--compute", "bf16", "bundled"], "--compute is for --train"),
     (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
     (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),

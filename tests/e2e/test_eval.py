@@ -109,22 +109,6 @@ def test_quantized_weights(my_llm, source):
             assert perplexity(bits, isa) == pytest.approx(wanted, rel=1e-3)
 
 
-def test_bf16_where_the_processor_has_it(my_llm, models):
-    ids = " ".join(str(i * 37 % 101) for i in range(60))
-    plain = my_llm("eval", models / "head64", "--ids", "-", "--json", input=ids)
-    assert plain.code == 0, plain
-    result = my_llm("eval", models / "head64", "--ids", "-", "--json", "--compute", "bf16", input=ids)
-    if "avx512_bf16" not in open("/proc/cpuinfo").read():
-        assert result.code == 1 and result.err.startswith("my-llm: this processor has no instructions for BF16 products")
-        return
-    assert result.code == 0, result
-    loss, wanted = (json.loads(r.out)["loss"] for r in (result, plain))
-    assert loss != wanted
-    assert loss == pytest.approx(wanted, rel=5e-3)
-    refused = my_llm("eval", models / "head64", "--ids", "-", "--compute", "bf16", input=ids, env={"MY_LLM_ISA": "avx2"})
-    assert refused.code == 1 and "BF16 products need level avx512; this is level avx2" in refused.err
-
-
 def test_widths_that_are_not_whole_blocks_are_refused(my_llm, models):
     result = my_llm("eval", models / "prefix", "--ids", "-", "--quantize", "q8", input="1 2 3")
     assert result.code == 1
