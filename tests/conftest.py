@@ -51,6 +51,19 @@ def models(source):
 
 
 @pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A model that is quick to tune: the bundled one's vocabulary and context, 3 layers, 64 wide, barely trained."""
+    folder = tmp_path_factory.mktemp("toy")
+    words = "the rain and the sun, a soup with bread, the boss at a desk. It is red, blue, warm, cold, old, new and big."
+    (folder / "text.txt").write_text("\n".join(f"{i}: {words} Number {i}." for i in range(40)))
+    subprocess.run([PROGRAM, "pretrain", folder / "text.txt", "--out", folder / "run", "--tokenizer", "bundled",
+                    "--n-layer", "3", "--n-head", "2", "--n-embd", "64", "--context", "256", "--batch-size", "2",
+                    "--lr", "3e-3", "--steps", "30", "--eval-freq", "0", "--sample-tokens", "0"],
+                   check=True, capture_output=True, env={**os.environ, "MY_LLM_HOME": str(folder)})
+    return (folder / "run" / "model").rename(folder / "toy")
+
+
+@pytest.fixture(scope="session")
 def sanitized(build):
     """Whether the program checks itself, which takes it several times as long."""
     cache = (build / "CMakeCache.txt").read_text().splitlines()

@@ -62,8 +62,8 @@ static const struct option options[] = {
     {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
      NULL},
     {"train", 0, OPTION_FLAG, FIELD(train), NULL, "steps of training instead", 0, 0, NULL},
-    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "with --train: what large products are computed in", 0, 0,
-     train_computes},
+    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "what large products are computed in", 0, 0,
+     compute_choices},
     {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
      "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
      quantize_choices},
@@ -305,6 +305,7 @@ static bool bench_open(struct bench *bench, struct llm_error *err) {
     llm_engine_options_init(&opening);
     opening.n_threads = args->threads;
     opening.quantize = (enum llm_quantize)args->quantize;
+    opening.compute = (enum llm_compute)args->compute;
     command_catch_interrupt();
     opening.callbacks = (struct llm_callbacks){.progress = show_until_open, .notice = show_notice, .user = bench};
     bench->engine = args->synthetic == SYNTHETIC_NONE
@@ -358,9 +359,6 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     struct bench_args *args = memory;
     if ((n_operands > 0) + (args->model != NULL) + (args->synthetic != SYNTHETIC_NONE) > 1) {
         return command_usage(&command_bench, "MODEL, --model and --synthetic exclude each other");
-    }
-    if (args->compute != LLM_COMPUTE_F32 && !args->train) {
-        return command_usage(&command_bench, "--compute is for --train");
     }
     if (args->quantize != LLM_QUANTIZE_NONE && args->train) {
         return command_usage(&command_bench, "--quantize and --train exclude each other: training needs F32");

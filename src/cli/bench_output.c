@@ -55,9 +55,9 @@ static void print_name(const struct bench_result *result) {
 
 void bench_print_markdown(const struct bench_report *report) {
     const struct llm_machine *machine = report->machine;
-    printf("my-llm %s: %s, %s, %.1f MB a token, %d thread%s, kernels %s\n\n", llm_version(), report->model->path,
-           report->model->memory_dtype, 1e-6 * (double)report->model->bytes_step, machine->n_threads,
-           machine->n_threads == 1 ? "" : "s", report->model->isa);
+    printf("my-llm %s: %s, %s, %.1f MB a token, %d thread%s, kernels %s, products in %s\n\n", llm_version(),
+           report->model->path, report->model->memory_dtype, 1e-6 * (double)report->model->bytes_step,
+           machine->n_threads, machine->n_threads == 1 ? "" : "s", report->model->isa, report->model->compute);
     printf("| machine | 1 thread | all threads |\n| --- | ---: | ---: |\n");
     print_rate("read bandwidth", &machine->read, "GB/s");
     print_rate("sgemm", &machine->sgemm, "GFLOP/s");
@@ -131,10 +131,10 @@ static json_t *machine_json(const struct llm_machine *machine) {
 }
 
 static json_t *model_json(const struct llm_model_info *model) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "path", model->path, "format", model->format, "dtype",
-                     model->dtype, "memory_dtype", model->memory_dtype, "bytes_step", (json_int_t)model->bytes_step,
-                     "n_params", (json_int_t)model->n_params, "bytes_weights", (json_int_t)model->bytes_weights, "isa",
-                     model->isa);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "path", model->path, "format", model->format,
+                     "dtype", model->dtype, "memory_dtype", model->memory_dtype, "bytes_step",
+                     (json_int_t)model->bytes_step, "n_params", (json_int_t)model->n_params, "bytes_weights",
+                     (json_int_t)model->bytes_weights, "isa", model->isa, "compute", model->compute);
 }
 
 static json_t *results_json(const struct bench_report *report) {

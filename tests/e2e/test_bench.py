@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_json_has_every_field(my_llm):
     for level in machine["multiply_add"]:
         check_rate(level["flops_per_second"])
     assert report["model"].keys() == {"path", "format", "dtype", "memory_dtype", "n_params", "bytes_weights",
-                                      "bytes_step", "isa"}
+                                      "bytes_step", "isa", "compute"}
     assert measured(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
@@ -187,9 +188,24 @@ def test_quantized(my_llm, source):
     assert step["bf16"] == 2 * (linear + head) + vectors
 
 
+def has_bf16():
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+
+
+def test_compute(my_llm, source):
+    """Prompts in BF16 products where the processor has them, and a sentence where it has not."""
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+    result = my_llm("bench", "--quick", "--json", "--compute", "bf16", "bundled", env=env)
+    if has_bf16():
+        assert result.code == 0 and json.loads(result.out)["model"]["compute"] == "BF16", result
+    else:
+        assert result.code == 1 and "this processor has no instructions for BF16 products" in result.err, result
+    plain = my_llm("bench", "--quick", "--json", "bundled", env=env)
+    assert json.loads(plain.out)["model"]["compute"] == "F32"
+
+
 @pytest.mark.parametrize("args, sentence", [
     (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
-    (["--compute", "bf16", "bundled"], "--compute is for --train"),
     (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
     (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),

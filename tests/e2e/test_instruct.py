@@ -37,8 +37,8 @@ def write_json(path, value):
     return path
 
 
-def options(bundled, data):
-    return ["--data", data, "-m", bundled, "--batch-size", 4, "--epochs", 2, "--lr", 1e-3, "--max-tokens", 6]
+def options(toy, data):
+    return ["--data", data, "-m", toy, "--batch-size", 4, "--epochs", 2, "--lr", 1e-3, "--max-tokens", 6]
 
 
 @pytest.fixture
@@ -47,25 +47,34 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def small(bundled, data):
-    return options(bundled, data)
+def small(toy, data):
+    return options(toy, data)
 
 
-@pytest.fixture(scope="module")
-def trained_once(source, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("instruct")
+def tune(model, folder):
     data = write_json(folder / "say.json", list(entries(40)))
-    words = map(str, options(source / "models" / "bundled", data))
+    words = map(str, options(model, data))
     env = {**os.environ, "HOME": str(folder), "MY_LLM_HOME": str(folder)}
     result = subprocess.run([PROGRAM, "instruct", "train", *words, "--out", folder / "run"], env=env, capture_output=True)
     assert result.returncode == 0, result
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def trained_once(toy, tmp_path_factory):
+    return tune(toy, tmp_path_factory.mktemp("trained"))
+
+
 @pytest.fixture
 def trained(trained_once, tmp_path):
     """The same run for all tests, a copy for each."""
     return shutil.copytree(trained_once, tmp_path / "trained")
+
+
+@pytest.fixture(scope="module")
+def learned(source, tmp_path_factory):
+    """A run that began with a model that can learn something in so few steps."""
+    return tune(source / "models" / "bundled", tmp_path_factory.mktemp("learned"))
 
 
 def weights(run):
@@ -76,8 +85,10 @@ def weights(run):
 
 
 @pytest.mark.parametrize("preset", ["book", "epfl"])
-def test_the_first_losses_are_pytorchs(my_llm, source, bundled, fixtures, tmp_path, preset):
+def test_the_first_losses_are_pytorchs(my_llm, source, bundled, sanitized, fixtures, tmp_path, preset):
     """The beginning of chapter 7 in PyTorch, from the same weights and the seed alone."""
+    if sanitized:
+        pytest.skip("minutes with sanitizers, for numbers that the other build is tested for")
     data = source.parent / "shared" / "data" / "instruct" / "instruction-data.json"
     if not data.exists():
         pytest.skip("../shared has no instructions")
@@ -124,7 +135,7 @@ def test_what_a_run_leaves(trained, data):
     asked = list(entries(40))[34:38]
     assert [{**entry, "model_response": answer["model_response"]} for entry, answer in zip(asked, answers)] == answers
     assert [list(answer) for answer in answers] == [["instruction", "input", "output", "model_response"]] * 4
-    assert (trained / "bundled-sft.pth").stat().st_size > 1 << 20
+    assert (trained / "toy-sft.pth").stat().st_size > 1 << 19
     for name in ("loss_plot.gp", "loss_plot.csv"):
         assert (trained / "plots" / name).exists()
     assert json.loads((trained / "model" / "config.json").read_text())["tie_word_embeddings"] is True
@@ -133,14 +144,14 @@ def test_what_a_run_leaves(trained, data):
     assert run["finished"] and run["details"]["task"] == "instruct" and run["results"]["steps"] == 16
 
 
-def test_it_learns(my_llm, trained):
-    result = my_llm("instruct", "respond", trained, "Say warm.", "-n", 8)
+def test_it_learns(my_llm, learned):
+    result = my_llm("instruct", "respond", learned, "Say warm.", "-n", 8)
     assert result.code == 0 and result.out == "It is warm.\n", result
-    assert my_llm("instruct", "respond", trained / "model", "-n", 8, input="Say warm.\n").out == result.out
+    assert my_llm("instruct", "respond", learned / "model", "-n", 8, input="Say warm.\n").out == result.out
 
 
-def test_chat(terminal, trained):
-    chat = terminal("instruct", "chat", str(trained), "-n", "8")
+def test_chat(terminal, learned):
+    chat = terminal("instruct", "chat", str(learned), "-n", "8")
     chat.expect("Instruction")
     chat.send("Say warm.\n")
     chat.expect("It is warm.")
@@ -168,7 +179,7 @@ def test_a_template_is_remembered(my_llm, small, data, tmp_path):
     (tmp_path / "style.txt").write_text("Q: {instruction}\n\nAbout: {input}\n\nA: {output}\n\nThe end.\n")
     out = tmp_path / "styled"
     result = my_llm("instruct", "train", *small, "--template", tmp_path / "style.txt", "--out", out, "--no-pth",
-                    "--sample-tokens", 8, "--epochs", 5)
+                    "--sample-tokens", 8, "--epochs", 60, "--lr", 3e-3)
     assert result.code == 0, result
     assert "Q: " in result.out and "Below is" not in result.out
     answer = my_llm("instruct", "respond", out, "Say warm.", "-n", 20)
@@ -204,21 +215,21 @@ def test_stopped_and_resumed(small, my_llm, tmp_path, env):
 # ---- Files of instructions ------------------------------------------------------------------------
 
 
-def test_lines_and_other_keys(my_llm, bundled, tmp_path):
+def test_lines_and_other_keys(my_llm, toy, tmp_path):
     lines = [{"id": i, "instruction": f"Say {i}.", "more": {"a": [1.5, None]}} for i in range(3)]
     (tmp_path / "q.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, lines)) + "\n\n")
-    result = my_llm("instruct", "respond", bundled, tmp_path / "q.jsonl", "-n", 3, cwd=tmp_path)
+    result = my_llm("instruct", "respond", toy, tmp_path / "q.jsonl", "-n", 3, cwd=tmp_path)
     assert result.code == 0, result
     made = json.loads((tmp_path / "q-with-response.json").read_text())
     assert [{key: value for key, value in entry.items() if key != "model_response"} for entry in made] == lines
-    again = my_llm("instruct", "respond", bundled, tmp_path / "q.jsonl", "-n", 3, cwd=tmp_path)
+    again = my_llm("instruct", "respond", toy, tmp_path / "q.jsonl", "-n", 3, cwd=tmp_path)
     assert again.code == 1 and "q-with-response.json: is there already" in again.err
 
 
-def test_interrupted_answers_are_kept(my_llm, bundled, tmp_path, env):
+def test_interrupted_answers_are_kept(my_llm, toy, tmp_path, env):
     file = write_json(tmp_path / "many.json", [{"instruction": f"Tell me of {i}."} for i in range(150)])
     out, part = tmp_path / "out.json", tmp_path / "out.json.part"
-    words = ["instruct", "respond", bundled, file, "-n", 30, "-j", 4, "-o", out]
+    words = ["instruct", "respond", toy, file, "-n", 30, "-j", 4, "-o", out]
     with subprocess.Popen([PROGRAM, *map(str, words)], stderr=subprocess.PIPE, env=env, text=True) as process:
         while not part.exists() and process.poll() is None:
             pass
@@ -235,17 +246,17 @@ def test_interrupted_answers_are_kept(my_llm, bundled, tmp_path, env):
     answers = [entry["model_response"] for entry in json.loads(out.read_text())]
     assert all(before in (None, after) for before, after in zip(kept, answers)) and not part.exists()
     shutil.copy(short, part)
-    other = my_llm("instruct", "respond", bundled, file, "-n", 1, "-o", out, "--force")
+    other = my_llm("instruct", "respond", toy, file, "-n", 1, "-o", out, "--force")
     assert other.code == 0 and "there already" not in other.err
 
 
-def test_a_prompt_longer_than_the_context(my_llm, bundled, tmp_path):
+def test_a_prompt_longer_than_the_context(my_llm, toy, tmp_path):
     long = "very " * 400
     file = write_json(tmp_path / "q.json", [{"instruction": "Say a."}, {"instruction": long}])
-    result = my_llm("instruct", "respond", bundled, file, "-n", 3, "-o", tmp_path / "a.json")
+    result = my_llm("instruct", "respond", toy, file, "-n", 3, "-o", tmp_path / "a.json")
     assert result.code == 0 and "1 prompts are longer than the model's context" in result.err
     assert [bool(entry["model_response"]) for entry in json.loads((tmp_path / "a.json").read_text())] == [True, False]
-    one = my_llm("instruct", "respond", bundled, long)
+    one = my_llm("instruct", "respond", toy, long)
     assert one.code == 1 and "longer than the model's context" in one.err
 
 
@@ -264,18 +275,18 @@ def test_a_prompt_longer_than_the_context(my_llm, bundled, tmp_path):
     ('[{"instruction": " ", "output": "b"}]', 'its "instruction" is empty'),
     ("[" * 5000, "bad.json"),
 ])
-def test_bad_data(my_llm, bundled, tmp_path, content, sentence):
+def test_bad_data(my_llm, toy, tmp_path, content, sentence):
     path = tmp_path / "bad.json"
     path.write_text(content)
-    result = my_llm("instruct", "train", "--data", path, "-m", bundled, "--out", tmp_path / "run")
+    result = my_llm("instruct", "train", "--data", path, "-m", toy, "--out", tmp_path / "run")
     assert result.code == 1 and sentence in result.err and "bad.json" in result.err, result
     assert len(result.err.splitlines()) <= 2 and not (tmp_path / "run").exists()
     if "output" not in sentence:
-        asked = my_llm("instruct", "respond", bundled, path, "-o", tmp_path / "out.json")
+        asked = my_llm("instruct", "respond", toy, path, "-o", tmp_path / "out.json")
         assert asked.code == 1 and sentence in asked.err and not (tmp_path / "out.json").exists()
 
 
-def test_bad_settings(my_llm, small, bundled, trained, tmp_path):
+def test_bad_settings(my_llm, small, toy, trained, tmp_path):
     (tmp_path / "unmarked.txt").write_text("{instruction}\n")
     (tmp_path / "no-input.txt").write_text("{instruction} {output}")
     long = write_json(tmp_path / "long.json", [{"instruction": "very " * 300, "output": "yes"}] * 20)
@@ -294,21 +305,21 @@ def test_bad_settings(my_llm, small, bundled, trained, tmp_path):
     for more in (["--resume", "--retrain"], ["--score", "--no-respond"], ["--loss", "none"]):
         assert my_llm("instruct", "train", *small, "--out", tmp_path / "run", *more).code == 2
     for words, sentence in [
-        ([bundled, tmp_path / "none.json"], "none.json"),
-        ([bundled, ""], "instruction is empty"),
-        ([bundled, "Say a.", "--template", tmp_path / "unmarked.txt"], "has no response mark"),
+        ([toy, tmp_path / "none.json"], "none.json"),
+        ([toy, ""], "instruction is empty"),
+        ([toy, "Say a.", "--template", tmp_path / "unmarked.txt"], "has no response mark"),
         ([tmp_path, "Say a."], str(tmp_path)),
     ]:
         result = my_llm("instruct", "respond", *words)
         assert result.code == 1 and sentence in result.err and result.out == "", (words, result)
-    assert my_llm("instruct", "respond", bundled, "Say a.", "-o", "x.json").code == 2
-    assert my_llm("instruct", "chat", bundled, input="").code == 2
+    assert my_llm("instruct", "respond", toy, "Say a.", "-o", "x.json").code == 2
+    assert my_llm("instruct", "chat", toy, input="").code == 2
 
 
-def test_examples_without_an_answer_left(my_llm, bundled, tmp_path):
+def test_examples_without_an_answer_left(my_llm, toy, tmp_path):
     """A batch in which no target is left changes nothing and fails nothing."""
     made = [{"instruction": "very " * (300 if i % 2 else 1), "output": "yes"} for i in range(20)]
     data = write_json(tmp_path / "d.json", made)
-    result = my_llm("instruct", "train", *options(bundled, data), "--batch-size", 1, "--steps", 8, "--out",
+    result = my_llm("instruct", "train", *options(toy, data), "--batch-size", 1, "--steps", 8, "--out",
                     tmp_path / "run", "--no-respond")
     assert result.code == 0 and "longer than 256 tokens" in result.err, result
