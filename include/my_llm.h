@@ -761,6 +761,7 @@ struct llm_machine_options {
     int n_threads;      // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
     double seconds;     // how long each rate is measured (0.3)
     int64_t read_bytes; // memory that is read; must be far more than the caches hold (512 MiB)
+    bool read_only;     // measure nothing else
 };
 
 LLM_API void llm_machine_options_init(struct llm_machine_options *options);

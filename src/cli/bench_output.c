@@ -29,6 +29,10 @@ static double bytes_per_second(const struct bench_result *result) {
     return result->bytes / result->seconds;
 }
 
+static double share_of_read(const struct bench_result *result) {
+    return result->read > 0 ? bytes_per_second(result) / result->read : 0;
+}
+
 static double flops_per_second(const struct bench_result *result) {
     return result->flops / result->seconds;
 }
@@ -71,8 +75,7 @@ void bench_print_markdown(const struct bench_report *report) {
         if (result->kind == BENCH_TRAIN) {
             printf(" – | – |");
         } else {
-            printf(" %.2f | %.1f %% |", 1e-9 * bytes_per_second(result),
-                   100 * bytes_per_second(result) / machine->read.all);
+            printf(" %.2f | %.1f %% |", 1e-9 * bytes_per_second(result), 100 * share_of_read(result));
         }
         printf(" %.2f | %.1f %% |\n", 1e-9 * flops_per_second(result),
                100 * flops_per_second(result) / machine->sgemm.all);
@@ -106,8 +109,7 @@ void bench_print_csv(const struct bench_report *report) {
         const struct bench_result *result = &report->results[i];
         printf("%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g\n", kind_name(result), result->n_tokens, result->depth,
                result->batch, machine->n_threads, result->mean, result->sd, bytes_per_second(result),
-               flops_per_second(result), bytes_per_second(result) / machine->read.all,
-               flops_per_second(result) / machine->sgemm.all);
+               flops_per_second(result), share_of_read(result), flops_per_second(result) / machine->sgemm.all);
     }
 }
 
@@ -140,12 +142,12 @@ static json_t *results_json(const struct bench_report *report) {
     for (int i = 0; i < report->n_results; i++) {
         const struct bench_result *result = &report->results[i];
         json_array_append_new(
-            results,
-            json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f}", "test", kind_name(result), "n_tokens",
-                      result->n_tokens, "depth", result->depth, "batch", result->batch, "tokens_per_second", "mean",
-                      result->mean, "sd", result->sd, "bytes_per_second", bytes_per_second(result), "flops_per_second",
-                      flops_per_second(result), "share_of_read", bytes_per_second(result) / report->machine->read.all,
-                      "share_of_sgemm", flops_per_second(result) / report->machine->sgemm.all));
+            results, json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f, s:f}", "test", kind_name(result),
+                               "n_tokens", result->n_tokens, "depth", result->depth, "batch", result->batch,
+                               "tokens_per_second", "mean", result->mean, "sd", result->sd, "bytes_per_second",
+                               bytes_per_second(result), "flops_per_second", flops_per_second(result),
+                               "read_bytes_per_second", result->read, "share_of_read", share_of_read(result),
+                               "share_of_sgemm", flops_per_second(result) / report->machine->sgemm.all));
     }
     return results;
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 RESULT = {"test", "n_tokens", "depth", "batch", "tokens_per_second", "bytes_per_second", "flops_per_second",
-          "share_of_read", "share_of_sgemm"}
+          "read_bytes_per_second", "share_of_read", "share_of_sgemm"}
 
 
 def check_rate(rate):
@@ -42,6 +42,9 @@ def test_json_has_every_field(my_llm):
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
         assert row.keys() == RESULT
+        # So small a model is read from the caches: memory is not measured again beside it.
+        assert row["read_bytes_per_second"] == machine["read_bytes_per_second"]["all"]
+        assert row["share_of_read"] == pytest.approx(row["bytes_per_second"] / row["read_bytes_per_second"], rel=1e-6)
         assert row["tokens_per_second"]["mean"] > 0 and row["tokens_per_second"]["sd"] == 0
         for name in RESULT - {"test", "tokens_per_second"}:
             assert math.isfinite(row[name]) and row[name] >= 0
@@ -87,6 +90,26 @@ def test_repetitions_and_a_small_context(my_llm, source):
     assert measured(report) == [("prompt", 64, 0, 1), ("generate", 32, 1, 1), ("generate", 32, 1, 8),
                                 ("generate", 32, 32, 1), ("generate", 32, 32, 8)]
     assert any(row["tokens_per_second"]["sd"] > 0 for row in report["results"])
+
+
+def test_asked_for_by_length(my_llm, source):
+    model = source / "tests" / "fixtures" / "models" / "openai"  # its context holds 64
+    for words, tests in (
+        (["--prompt-tokens", 64], [("prompt", 64, 0, 1)]),
+        (["--generate-tokens", 63], [("generate", 63, 1, 1)]),
+        (["--prompt-tokens", 5, "--generate-tokens", 7], [("prompt", 5, 0, 1), ("generate", 7, 1, 1)]),
+    ):
+        result = my_llm("bench", "-r", 2, "-t", 1, "--json", *words, model)
+        assert result.code == 0, result
+        assert measured(json.loads(result.out)) == tests
+    for words, sentence in (
+        (["--prompt-tokens", 65], "--prompt-tokens is 65, and the model's context holds 64"),
+        (["--generate-tokens", 64], "--generate-tokens is 64, and the model's context holds 64, the token in front included"),
+        (["--generate-tokens", 8, "--quick"], "--prompt-tokens and --generate-tokens go without"),
+        (["--prompt-tokens", 8, "--train"], "--prompt-tokens and --generate-tokens go without"),
+    ):
+        result = my_llm("bench", "-t", 1, *words, model)
+        assert result.code != 0 and sentence in result.err, result
 
 
 def test_csv(my_llm):
