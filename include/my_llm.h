@@ -97,11 +97,18 @@ enum llm_quantize {
     LLM_QUANTIZE_Q4
 };
 
+enum llm_compute {
+    LLM_COMPUTE_F32,
+    LLM_COMPUTE_BF16, // large products (a prompt's, not a single token's) with operands rounded to BF16, sums and
+                      // trained weights in F32; where the CPU has instructions for it
+};
+
 struct llm_engine_options {
     int n_threads;              // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
     const char *isa;            // "ref", "baseline", "avx2", "avx512"; NULL: MY_LLM_ISA, else the best this CPU has
     bool offline;               // true: never download a known model that is not there
     enum llm_quantize quantize; // when opened; n_embd and n_inner must be multiples of 32 for Q8 and Q4
+    enum llm_compute compute;   // what large products are computed in
     struct llm_callbacks callbacks;
 };
 
@@ -170,7 +177,8 @@ struct llm_model_info {
     int64_t bytes_inference; // weights + KV cache of one full context + activations
     int64_t bytes_training;  // weights, gradients, AdamW moments and activations, batch 4 of a full context
     bool has_tokenizer;
-    const char *isa; // kernels in use
+    const char *isa;     // kernels in use
+    const char *compute; // what large products are computed in: "F32", "BF16"
     int n_threads;
 };
 
@@ -358,11 +366,6 @@ LLM_API bool llm_evaluate(struct llm_engine *engine, const int32_t *ids, const s
                           struct llm_error *err);
 
 // ---- Training -------------------------------------------------------------------------------
-
-enum llm_compute {
-    LLM_COMPUTE_F32,
-    LLM_COMPUTE_BF16, // large products with operands rounded to BF16, sums and weights in F32
-};
 
 enum llm_schedule {
     LLM_SCHEDULE_CONSTANT, // the learning rate stays after warm-up
@@ -758,6 +761,7 @@ struct llm_machine_options {
     int n_threads;      // 0: MY_LLM_THREADS, else the cores that affinity and the cgroup quota give
     double seconds;     // how long each rate is measured (0.3)
     int64_t read_bytes; // memory that is read; must be far more than the caches hold (512 MiB)
+    bool read_only;     // measure nothing else
 };
 
 LLM_API void llm_machine_options_init(struct llm_machine_options *options);

@@ -5,6 +5,8 @@
     python3 bench/peers/run.py train --llm-c FOLDER      # ... and against a checkout of llm.c in which train_gpt2 is built
     python3 bench/peers/run.py encode FILE               # a text to ids with GPT-2's vocabulary, on one thread
     python3 bench/peers/run.py classify SMSSpamCollection  # the book's spam recipe and prediction at 124M, against PyTorch
+    python3 bench/peers/run.py generate                  # decoding, a prompt, the first token, against llama.cpp and others
+    python3 bench/peers/run.py generate --only Q8_0      # ... of one format
 
 The peers are installed from PyPI (requirements.txt) into an environment of their own, in ~/.cache/my-llm/peers or
 --env; --python names one that has them. Each measurement is a process of its own. They take turns, round after round;
@@ -12,6 +14,7 @@ a ratio is that of the medians over the rounds, so that what a shared machine do
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -22,6 +25,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 
 from classify import classify
@@ -190,12 +194,173 @@ def encode(options):
         print(f"| {who} | {first:.1f} | {ours[0] / first:.2f} × | {known:.1f} | {ours[1] / known:.2f} × |")
 
 
+# ---- Generating -----------------------------------------------------------------------------
+
+# What the weights are converted to, and what CTranslate2 and PyTorch have that is like it. (CTranslate2 has BF16, too, but
+# refuses it where it holds the processor to be slow at it, as ours was.)
+FORMATS = {
+    "F32": (["--dtype", "f32"], "float32", "float32"),
+    "BF16": (["--quantize", "bf16"], None, "bfloat16"),
+    "Q8_0": (["--quantize", "q8"], "int8", None),
+    "Q4_0": (["--quantize", "q4"], None, None),
+}
+GENERATED, PROMPT, FIRST = 128, 1024, 8
+PEERS = {"llama": "llama.cpp", "ctranslate2": "CTranslate2", "pytorch": "PyTorch"}
+
+# GPT-2 in the shape of 124M with random weights. Of the usual deviation they would all but repeat the last token.
+MAKE_MODEL = """
+import sys, torch
+from transformers import GPT2Config, GPT2LMHeadModel
+torch.manual_seed(1)
+model = GPT2LMHeadModel(GPT2Config())
+with torch.no_grad():
+    for name, tensor in model.named_parameters():
+        if "wte" in name or "wpe" in name:
+            tensor.mul_(5)
+model.save_pretrained(sys.argv[1])
+"""
+MAKE_CTRANSLATE2 = """
+import sys
+from ctranslate2.converters import TransformersConverter
+TransformersConverter(sys.argv[1]).convert(sys.argv[2])
+"""
+
+
+def write_vocabulary(folder):
+    """GPT-2's, as transformers reads it, from the merges that my-llm is built with."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    words = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
+    text = (HERE.parents[1] / "src" / "tokenizer" / "gpt2" / "vocab.bpe").read_text(encoding="utf-8")
+    words += [line.replace(" ", "") for line in text.splitlines()[1:] if line] + ["<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}), encoding="utf-8")
+    (folder / "merges.txt").write_text(text, encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}', encoding="utf-8")
+
+
+def make_models(options):
+    """The same weights for everyone: a folder of transformers' and one of CTranslate2's, and a GGUF file a format."""
+    folder = pathlib.Path(options.models or pathlib.Path(options.env) / "models")
+    folder.mkdir(parents=True, exist_ok=True)
+    source, converted = folder / "transformers", folder / "ctranslate2"
+    if not (source / "merges.txt").exists():
+        run([options.python, "-c", MAKE_MODEL, source], stderr=subprocess.DEVNULL)
+        write_vocabulary(source)
+    if not (converted / "vocabulary.json").exists():
+        run([options.python, "-c", MAKE_CTRANSLATE2, source, converted], stderr=subprocess.DEVNULL)
+    for name, (words, _, _) in FORMATS.items():
+        if not (folder / f"{name}.gguf").exists():
+            run([options.my_llm, "convert", *words, source, folder / f"{name}.gguf"], stderr=subprocess.DEVNULL)
+    return folder
+
+
+def generate_peer(options, peer, model, test, tokens, compute):
+    """Seconds of the test, seconds of the whole process, its most memory."""
+    begin = time.perf_counter()
+    words = [options.python, HERE / "generate_peers.py", peer, model, test, "--tokens", tokens, "--threads",
+             options.threads, "--compute", compute]
+    output, peak = run(words, stderr=subprocess.DEVNULL)
+    whole = time.perf_counter() - begin
+    return json.loads(output.splitlines()[-1])["seconds"], whole, peak
+
+
+def generate_ours(options, file, n_prompt, n, *more):
+    """What it says of the time it took, seconds of the whole process, its most memory."""
+    begin = time.perf_counter()
+    ids = " ".join(str(i * 7919 % 50257) for i in range(n_prompt))
+    output, peak = run([options.my_llm, "generate", "-m", file, "--prompt-ids", ids, "--json", "--ignore-eos", "-n", n,
+                        "--temperature", 0, "--threads", options.threads, *more], stderr=subprocess.DEVNULL)
+    return json.loads(output), time.perf_counter() - begin, peak
+
+
+def measure_rate(options, folder, name, test, tokens, values):
+    """One round of decoding or of a prompt: tokens/s of everyone who has this format, and the memory it took."""
+    _, ct2_compute, torch_compute = FORMATS[name]
+    file = folder / f"{name}.gguf"
+    if test == "decode":
+        # The first new token comes from the prompt's logits.
+        result, _, peak = generate_ours(options, file, 1, tokens + 1)
+        values["my-llm"].append(tokens / result["timings"]["generate_seconds"])
+        values["memory"].append(peak)
+    else:
+        # A prompt in BF16 is one whose products are, as they are PyTorch's and llama.cpp's.
+        more = ["--compute", "bf16"] if name == "BF16" and not options.no_bf16 else []
+        result, _, _ = generate_ours(options, file, tokens, 1, *more)
+        values["my-llm"].append(tokens / result["timings"]["prompt_seconds"])
+    peers = [("llama", file, "float32")]
+    if ct2_compute is not None:
+        peers.append(("ctranslate2", folder / "ctranslate2", ct2_compute))
+    if torch_compute is not None:
+        peers.append(("pytorch", folder / "transformers", torch_compute))
+    for peer, model, compute in peers:
+        if not re.search(options.peers, peer):
+            continue
+        # CTranslate2 wants room for the token to come.
+        n = tokens - 1 if peer == "ctranslate2" and test == "prompt" else tokens
+        seconds, _, peak = generate_peer(options, peer, model, test, n, compute)
+        values[peer].append(n / seconds)
+        if peer == "llama" and test == "decode":
+            values["llama memory"].append(peak)
+
+
+def measure_first(options, folder, name, values):
+    """One round of whole processes up to the first token behind a short prompt."""
+    file = folder / f"{name}.gguf"
+    values["my-llm"].append(generate_ours(options, file, FIRST, 1)[1])
+    inside, whole, _ = generate_peer(options, "llama", file, "first", FIRST, "float32")
+    values["llama"].append(inside)
+    values["llama whole"].append(whole)
+
+
+def print_rates(rows):
+    print("| test | my-llm, tokens/s | " + " | ".join(f"{name} | ratio" for name in PEERS.values()) + " |")
+    print("| --- | ---: |" + " ---: | ---: |" * len(PEERS))
+    for name, values in rows.items():
+        if "llama whole" in values:
+            continue
+        ours = values["my-llm"]
+        cells = [f"{values[peer]:.1f} | {ours / values[peer]:.2f} ×" if peer in values else "– | –" for peer in PEERS]
+        print(f"| {name} | {ours:.1f} | {' | '.join(cells)} |")
+
+
+def print_rest(rows, folder):
+    for name, values in rows.items():
+        if "llama whole" in values:
+            ours = values["my-llm"]
+            print(f"\n{name}: my-llm {ours:.3f} s from nothing to the end of the process; llama.cpp {values['llama']:.3f} s "
+                  f"from opening the file ({ours / values['llama']:.2f} × of it), {values['llama whole']:.3f} s with Python")
+        if "llama memory" in values:
+            size = os.path.getsize(folder / f"{name.split()[-1]}.gguf")
+            print(f"\n{name}: most memory {values['memory'] / 1e6:.0f} MB, {(values['memory'] - size) / 1e6:.0f} MB more "
+                  f"than the file; llama.cpp with Python {values['llama memory'] / 1e6:.0f} MB")
+
+
+def generate(options):
+    folder = make_models(options)
+    tests = {f"decode {name}": (name, "decode", GENERATED) for name in FORMATS}
+    tests |= {f"prompt {PROMPT} {name}": (name, "prompt", PROMPT) for name in ("F32", "BF16")}
+    tests |= {f"first token {name}": (name, "first", FIRST) for name in ("F32", "Q8_0")}
+    tests = {test: what for test, what in tests.items() if re.search(options.only, test)}
+    rows = {test: collections.defaultdict(list) for test in tests}
+    for round_ in range(options.rounds):
+        for test, (name, kind, tokens) in tests.items():
+            if kind == "first":
+                measure_first(options, folder, name, rows[test])
+            else:
+                measure_rate(options, folder, name, kind, tokens, rows[test])
+            print(f"round {round_ + 1}: {test}: " + ", ".join(
+                f"{who} {values[-1]:.4g}" for who, values in rows[test].items()), file=sys.stderr)
+    medians = {test: {who: statistics.median(values) for who, values in row.items()} for test, row in rows.items()}
+    print_rates(medians)
+    print_rest(medians, folder)
+
+
 # ---- The whole ------------------------------------------------------------------------------
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "encode", "classify"])
+    parser.add_argument("what", choices=["train", "encode", "generate", "classify"])
     parser.add_argument("file", nargs="?", help="the text to encode; the messages to classify")
     parser.add_argument("--my-llm", default=HERE.parents[1] / "build" / "my-llm", help="the program (build/my-llm)")
     parser.add_argument("--env", default=pathlib.Path.home() / ".cache" / "my-llm" / "peers", help="where peers are installed")
@@ -203,16 +368,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="measured in each process")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default="", help="shapes whose name matches this regular expression")
+    parser.add_argument("--only", default="", help="shapes or tests whose name matches this regular expression")
+    parser.add_argument("--peers", default="", help="of generate: those whose name matches this: llama, ctranslate2, pytorch")
+    parser.add_argument("--models", help="where generate keeps the weights it makes (ENV/models, 1.5 GB)")
     parser.add_argument("--no-compile", action="store_true", help="PyTorch eager alone")
-    parser.add_argument("--no-bf16", action="store_true")
+    parser.add_argument("--no-bf16", action="store_true", help="my-llm computes in F32 alone")
     parser.add_argument("--llm-c", metavar="FOLDER", help="a checkout of llm.c in which train_gpt2 is built")
     parser.add_argument("--texts", type=int, default=250, help="messages to predict")
     parser.add_argument("--folder", help="classify: where its random models and its runs lie, and stay")
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):
-        {"train": train, "encode": encode, "classify": classify}[options.what](options)
+        {"train": train, "encode": encode, "generate": generate, "classify": classify}[options.what](options)
 
 
 if __name__ == "__main__":

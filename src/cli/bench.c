@@ -25,6 +25,9 @@ enum {
     QUICK_GENERATED = 8
 };
 
+// A model of fewer bytes a token may be read from the caches: what memory does between its repetitions tells nothing.
+static const int64_t least_bytes_step = (int64_t)64 << 20;
+
 enum synthetic {
     SYNTHETIC_NONE = -1
 };
@@ -39,8 +42,9 @@ struct bench_args {
     bool train;
     int compute;
     int quantize;
-    int batch_size, tokens; // of a step; 0: not given
-    const char *tokenizer;  // a text
+    int batch_size, tokens;             // of a step; 0: not given
+    int prompt_tokens, generate_tokens; // the only tests; 0: not given
+    const char *tokenizer;              // a text
     bool quick;
     bool csv;
     bool json;
@@ -58,8 +62,8 @@ static const struct option options[] = {
     {"threads", 't', OPTION_INT, FIELD(threads), "N", "threads; as many as there are cores for this process", 1, 1024,
      NULL},
     {"train", 0, OPTION_FLAG, FIELD(train), NULL, "steps of training instead", 0, 0, NULL},
-    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "with --train: what large products are computed in", 0, 0,
-     train_computes},
+    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE", "what large products are computed in", 0, 0,
+     compute_choices},
     {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
      "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
      quantize_choices},
@@ -67,6 +71,10 @@ static const struct option options[] = {
      NULL},
     {"tokens", 0, OPTION_INT, FIELD(tokens), "N", "with --batch-size: tokens in each of them (default 64)", 1, 65536,
      NULL},
+    {"prompt-tokens", 0, OPTION_INT, FIELD(prompt_tokens), "N", "measure a prompt of so many tokens, and no other", 1,
+     65536, NULL},
+    {"generate-tokens", 0, OPTION_INT, FIELD(generate_tokens), "N",
+     "measure generation of so many tokens, one sequence in an empty context, and no other", 1, 65536, NULL},
     {"tokenizer", 0, OPTION_STRING, FIELD(tokenizer), "FILE",
      "turn this text into ids instead, with MODEL's vocabulary or GPT-2's", 0, 0, NULL},
     {"quick", 0, OPTION_FLAG, FIELD(quick), NULL, "a few tokens, once: to see that it runs, not to measure", 0, 0,
@@ -175,6 +183,29 @@ static bool repeat(struct bench *bench, struct llm_session *session, const struc
     return !command_interrupted() || error_set(err, LLM_ERROR_CANCELLED, "measuring was cancelled");
 }
 
+static struct llm_machine_options machine_options(const struct bench *bench) {
+    struct llm_machine_options measuring;
+    llm_machine_options_init(&measuring);
+    measuring.n_threads = bench->model.n_threads;
+    if (bench->args->quick) {
+        measuring.seconds = 0.02;
+        measuring.read_bytes = (int64_t)64 << 20;
+    }
+    return measuring;
+}
+
+// Adds the bandwidth of now to *sum. Machines that are shared change theirs from one second to the next (twofold was
+// seen), so that what was measured at the beginning is no limit for what follows.
+static bool read_now(const struct bench *bench, double *sum, struct llm_error *err) {
+    struct llm_machine_options measuring = machine_options(bench);
+    measuring.seconds /= 6;
+    measuring.read_only = true;
+    struct llm_machine machine;
+    if (!llm_machine_measure(&measuring, &machine, err)) return false;
+    *sum += machine.read.all;
+    return true;
+}
+
 static bool measure(struct bench *bench, struct bench_result result, struct llm_error *err) {
     if (result.kind == BENCH_PROMPT) {
         count_prompt(&bench->model, &result);
@@ -185,13 +216,17 @@ static bool measure(struct bench *bench, struct bench_result result, struct llm_
     if (session == NULL) return false;
     double seconds[MAX_REPETITIONS];
     double warm_up;
-    bool ok = repeat(bench, session, &result, 1, &warm_up, err);
-    for (int i = 0; ok && i < bench->args->repetitions; i++) {
-        ok = repeat(bench, session, &result, i, &seconds[i], err);
+    const int n = bench->args->repetitions;
+    const bool reads = result.kind == BENCH_GENERATE && bench->model.bytes_step >= least_bytes_step;
+    double sum = 0; // of n + 1 bandwidths, before, between and after
+    bool ok = repeat(bench, session, &result, 1, &warm_up, err) && (!reads || read_now(bench, &sum, err));
+    for (int i = 0; ok && i < n; i++) {
+        ok = repeat(bench, session, &result, i, &seconds[i], err) && (!reads || read_now(bench, &sum, err));
     }
     llm_session_free(session);
     if (!ok) return false;
-    bench_summarize(&result, seconds, bench->args->repetitions);
+    bench_summarize(&result, seconds, n);
+    result.read = reads ? sum / (n + 1) : bench->machine.read.all;
     bench->results[bench->n_results++] = result;
     return true;
 }
@@ -233,6 +268,25 @@ static bool measure_generation(struct bench *bench, struct llm_error *err) {
     return true;
 }
 
+// The tests that were asked for by their lengths.
+static bool measure_asked(struct bench *bench, struct llm_error *err) {
+    const int n_prompt = bench->args->prompt_tokens;
+    const int n_generated = bench->args->generate_tokens;
+    const int n_ctx = bench->model.n_ctx;
+    if (n_prompt > n_ctx) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "--prompt-tokens is %d, and the model's context holds %d", n_prompt,
+                         n_ctx);
+    }
+    if (n_generated >= n_ctx) {
+        return error_set(err, LLM_ERROR_ARGUMENT,
+                         "--generate-tokens is %d, and the model's context holds %d, the token in front included",
+                         n_generated, n_ctx);
+    }
+    const struct bench_result prompt = {.kind = BENCH_PROMPT, .n_tokens = n_prompt, .batch = 1};
+    const struct bench_result generate = {.kind = BENCH_GENERATE, .n_tokens = n_generated, .depth = 1, .batch = 1};
+    return (n_prompt == 0 || measure(bench, prompt, err)) && (n_generated == 0 || measure(bench, generate, err));
+}
+
 // ---- The command ----------------------------------------------------------------------------
 
 static bool show_until_open(void *user, const struct llm_progress *progress) {
@@ -251,6 +305,7 @@ static bool bench_open(struct bench *bench, struct llm_error *err) {
     llm_engine_options_init(&opening);
     opening.n_threads = args->threads;
     opening.quantize = (enum llm_quantize)args->quantize;
+    opening.compute = (enum llm_compute)args->compute;
     command_catch_interrupt();
     opening.callbacks = (struct llm_callbacks){.progress = show_until_open, .notice = show_notice, .user = bench};
     bench->engine = args->synthetic == SYNTHETIC_NONE
@@ -268,13 +323,7 @@ static bool bench_open(struct bench *bench, struct llm_error *err) {
 }
 
 static bool measure_machine(struct bench *bench, struct llm_error *err) {
-    struct llm_machine_options measuring;
-    llm_machine_options_init(&measuring);
-    measuring.n_threads = bench->model.n_threads;
-    if (bench->args->quick) {
-        measuring.seconds = 0.02;
-        measuring.read_bytes = (int64_t)64 << 20;
-    }
+    const struct llm_machine_options measuring = machine_options(bench);
     return llm_machine_measure(&measuring, &bench->machine, err);
 }
 
@@ -311,15 +360,17 @@ static int bench_run(void *memory, int n_operands, char **operands) {
     if ((n_operands > 0) + (args->model != NULL) + (args->synthetic != SYNTHETIC_NONE) > 1) {
         return command_usage(&command_bench, "MODEL, --model and --synthetic exclude each other");
     }
-    if (args->compute != LLM_COMPUTE_F32 && !args->train) {
-        return command_usage(&command_bench, "--compute is for --train");
-    }
     if (args->quantize != LLM_QUANTIZE_NONE && args->train) {
         return command_usage(&command_bench, "--quantize and --train exclude each other: training needs F32");
     }
     if (args->batch_size > 0 && !args->train) return command_usage(&command_bench, "--batch-size is for --train");
     if (args->tokens > 0 && args->batch_size == 0) {
         return command_usage(&command_bench, "--tokens goes with --batch-size");
+    }
+    const bool asked = args->prompt_tokens > 0 || args->generate_tokens > 0;
+    if (asked && (args->train || args->quick || args->tokenizer != NULL)) {
+        return command_usage(&command_bench,
+                             "--prompt-tokens and --generate-tokens go without --train, --tokenizer and --quick");
     }
     if (args->csv && args->json) return command_usage(&command_bench, "--csv and --json exclude each other");
     if (n_operands > 0) args->model = operands[0];
@@ -339,6 +390,8 @@ static int bench_run(void *memory, int n_operands, char **operands) {
             .repetitions = args->repetitions,
         };
         ok = ok && bench_train(bench.engine, &bench.model, &training, bench.results, &bench.n_results, &err);
+    } else if (asked) {
+        ok = ok && measure_asked(&bench, &err);
     } else {
         ok = ok && measure_prompts(&bench, &err) && measure_generation(&bench, &err);
     }
@@ -361,7 +414,8 @@ const struct command command_bench = {
         "900 tokens, or as deep as the context allows, for one sequence and for 8 at once.\n\n"
         "GB/s counts the weights in use, once a step, and the keys and values that attention reads; GFLOP/s the "
         "products and attention. Each is set beside the machine's own rate on as many threads: decoding is limited by "
-        "reading, a prompt by sgemm. A model small enough for the processor's caches can read faster than memory. A "
+        "reading, which is measured again between its repetitions, a prompt by sgemm. A model small enough for the "
+        "processor's caches can read faster than memory. A "
         "prompt is computed once however many sequences continue it, so prompts have no batch of 8.\n\n"
         "--train measures optimizer steps, forward, backward and AdamW, on random tokens: 4 examples of 64 and of 256 "
         "tokens, and one of 1,024, as far as the context goes; or --batch-size examples of --tokens tokens. GFLOP/s "
@@ -372,6 +426,7 @@ const struct command command_bench = {
     .examples = "  $ my-llm bench gpt2\n"
                 "  $ my-llm bench --synthetic 124M --threads 1\n"
                 "  $ my-llm bench --synthetic 124M --quantize q4\n"
+                "  $ my-llm bench --synthetic 124M --generate-tokens 128\n"
                 "  $ my-llm bench --train --synthetic 124M --compute bf16\n"
                 "  $ my-llm bench --train --synthetic 355M --batch-size 8 --tokens 80\n"
                 "  $ my-llm bench --tokenizer book.txt\n"

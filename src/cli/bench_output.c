@@ -29,6 +29,10 @@ static double bytes_per_second(const struct bench_result *result) {
     return result->bytes / result->seconds;
 }
 
+static double share_of_read(const struct bench_result *result) {
+    return result->read > 0 ? bytes_per_second(result) / result->read : 0;
+}
+
 static double flops_per_second(const struct bench_result *result) {
     return result->flops / result->seconds;
 }
@@ -51,9 +55,9 @@ static void print_name(const struct bench_result *result) {
 
 void bench_print_markdown(const struct bench_report *report) {
     const struct llm_machine *machine = report->machine;
-    printf("my-llm %s: %s, %s, %.1f MB a token, %d thread%s, kernels %s\n\n", llm_version(), report->model->path,
-           report->model->memory_dtype, 1e-6 * (double)report->model->bytes_step, machine->n_threads,
-           machine->n_threads == 1 ? "" : "s", report->model->isa);
+    printf("my-llm %s: %s, %s, %.1f MB a token, %d thread%s, kernels %s, products in %s\n\n", llm_version(),
+           report->model->path, report->model->memory_dtype, 1e-6 * (double)report->model->bytes_step,
+           machine->n_threads, machine->n_threads == 1 ? "" : "s", report->model->isa, report->model->compute);
     printf("| machine | 1 thread | all threads |\n| --- | ---: | ---: |\n");
     print_rate("read bandwidth", &machine->read, "GB/s");
     print_rate("sgemm", &machine->sgemm, "GFLOP/s");
@@ -71,8 +75,7 @@ void bench_print_markdown(const struct bench_report *report) {
         if (result->kind == BENCH_TRAIN) {
             printf(" – | – |");
         } else {
-            printf(" %.2f | %.1f %% |", 1e-9 * bytes_per_second(result),
-                   100 * bytes_per_second(result) / machine->read.all);
+            printf(" %.2f | %.1f %% |", 1e-9 * bytes_per_second(result), 100 * share_of_read(result));
         }
         printf(" %.2f | %.1f %% |\n", 1e-9 * flops_per_second(result),
                100 * flops_per_second(result) / machine->sgemm.all);
@@ -106,8 +109,7 @@ void bench_print_csv(const struct bench_report *report) {
         const struct bench_result *result = &report->results[i];
         printf("%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g\n", kind_name(result), result->n_tokens, result->depth,
                result->batch, machine->n_threads, result->mean, result->sd, bytes_per_second(result),
-               flops_per_second(result), bytes_per_second(result) / machine->read.all,
-               flops_per_second(result) / machine->sgemm.all);
+               flops_per_second(result), share_of_read(result), flops_per_second(result) / machine->sgemm.all);
     }
 }
 
@@ -129,10 +131,10 @@ static json_t *machine_json(const struct llm_machine *machine) {
 }
 
 static json_t *model_json(const struct llm_model_info *model) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "path", model->path, "format", model->format, "dtype",
-                     model->dtype, "memory_dtype", model->memory_dtype, "bytes_step", (json_int_t)model->bytes_step,
-                     "n_params", (json_int_t)model->n_params, "bytes_weights", (json_int_t)model->bytes_weights, "isa",
-                     model->isa);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "path", model->path, "format", model->format,
+                     "dtype", model->dtype, "memory_dtype", model->memory_dtype, "bytes_step",
+                     (json_int_t)model->bytes_step, "n_params", (json_int_t)model->n_params, "bytes_weights",
+                     (json_int_t)model->bytes_weights, "isa", model->isa, "compute", model->compute);
 }
 
 static json_t *results_json(const struct bench_report *report) {
@@ -140,12 +142,12 @@ static json_t *results_json(const struct bench_report *report) {
     for (int i = 0; i < report->n_results; i++) {
         const struct bench_result *result = &report->results[i];
         json_array_append_new(
-            results,
-            json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f}", "test", kind_name(result), "n_tokens",
-                      result->n_tokens, "depth", result->depth, "batch", result->batch, "tokens_per_second", "mean",
-                      result->mean, "sd", result->sd, "bytes_per_second", bytes_per_second(result), "flops_per_second",
-                      flops_per_second(result), "share_of_read", bytes_per_second(result) / report->machine->read.all,
-                      "share_of_sgemm", flops_per_second(result) / report->machine->sgemm.all));
+            results, json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f}, s:f, s:f, s:f, s:f, s:f}", "test", kind_name(result),
+                               "n_tokens", result->n_tokens, "depth", result->depth, "batch", result->batch,
+                               "tokens_per_second", "mean", result->mean, "sd", result->sd, "bytes_per_second",
+                               bytes_per_second(result), "flops_per_second", flops_per_second(result),
+                               "read_bytes_per_second", result->read, "share_of_read", share_of_read(result),
+                               "share_of_sgemm", flops_per_second(result) / report->machine->sgemm.all));
     }
     return results;
 }

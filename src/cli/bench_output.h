@@ -19,6 +19,7 @@ struct bench_result {
     double n_processed; // tokens of one repetition, all sequences
     double bytes;       // read in one repetition: weights in use, and keys and values
     double flops;       // floating-point operations of one repetition
+    double read;        // bytes/s that the machine read meanwhile; 0: reading is no limit here
     double mean, sd;    // tokens/s over the repetitions; sd is 0 when there is only one
     double seconds;     // mean of the repetitions
 };

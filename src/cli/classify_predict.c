@@ -21,7 +21,7 @@ enum {
 struct predict_args {
     bool json, csv;
     int n_threads;
-    int quantize;
+    int quantize, compute;
 };
 
 static const struct option options[] = {
@@ -32,6 +32,8 @@ static const struct option options[] = {
     {"quantize", 0, OPTION_CHOICE, offsetof(struct predict_args, quantize), "BITS",
      "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
      quantize_choices},
+    {"compute", 0, OPTION_CHOICE, offsetof(struct predict_args, compute), "DTYPE",
+     "what a prompt's products are computed in; bf16 is faster, and changes the last digits", 0, 0, compute_choices},
     {"threads", 't', OPTION_INT, offsetof(struct predict_args, n_threads), "N",
      "threads; as many as there are cores for this process", 1, 1024, NULL},
 };
@@ -181,6 +183,7 @@ static int predict_run(void *memory, int n_operands, char **operands) {
     llm_engine_options_init(&opening);
     opening.n_threads = args->n_threads;
     opening.quantize = (enum llm_quantize)args->quantize;
+    opening.compute = (enum llm_compute)args->compute;
     opening.callbacks = command_callbacks();
     struct portion *portion = calloc(1, sizeof *portion);
     bool ok = portion != NULL;

@@ -94,6 +94,7 @@ static bool read_descriptor(int fd, const char *name, struct strbuf *buf, struct
 }
 
 const char *const quantize_choices[] = {"none", "bf16", "q8", "q4", NULL};
+const char *const compute_choices[] = {"f32", "bf16", NULL};
 
 bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err) {
     // Pipes are welcome here, as in `my-llm tokenize <(zcat book.gz)`, so this is not file_read().

@@ -110,5 +110,7 @@ extern const int n_command_groups;
 
 // Choices of --quantize, in the order of enum llm_quantize; "none" is what it is when not given.
 extern const char *const quantize_choices[];
+// Choices of --compute, in the order of enum llm_compute.
+extern const char *const compute_choices[];
 
 #endif

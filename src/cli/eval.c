@@ -15,7 +15,7 @@ struct eval_args {
     const char *model;
     struct llm_evaluate_options evaluate;
     int threads;
-    int quantize;
+    int quantize, compute;
     bool ids;
     bool json;
 };
@@ -34,6 +34,8 @@ static const struct option eval_options[] = {
     {"quantize", 0, OPTION_CHOICE, offsetof(struct eval_args, quantize), "BITS",
      "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
      quantize_choices},
+    {"compute", 0, OPTION_CHOICE, offsetof(struct eval_args, compute), "DTYPE",
+     "what a prompt's products are computed in; bf16 is faster, and changes the last digits", 0, 0, compute_choices},
     {"json", 0, OPTION_FLAG, offsetof(struct eval_args, json), NULL, "print JSON: loss, perplexity, tokens", 0, 0,
      NULL},
 };
@@ -151,6 +153,7 @@ static int eval_run(void *memory, int n_operands, char **operands) {
     llm_engine_options_init(&opening);
     opening.n_threads = args->threads;
     opening.quantize = (enum llm_quantize)args->quantize;
+    opening.compute = (enum llm_compute)args->compute;
     opening.callbacks = command_callbacks();
     struct llm_engine *engine = llm_engine_open(model, &opening, &err);
     if (engine == NULL) return command_failed(&err);

@@ -18,7 +18,7 @@ struct generate_args {
     struct strings stops;
     int samples;
     int threads;
-    int quantize;
+    int quantize, compute;
     bool echo;
     bool print_ids;
     bool json;
@@ -59,6 +59,8 @@ static const struct option generate_options[] = {
     {"quantize", 0, OPTION_CHOICE, FIELD(quantize), "BITS",
      "convert the weights first: q8 and q4 are 8 and 4 bits in blocks of 32, bf16 is half of F32", 0, 0,
      quantize_choices},
+    {"compute", 0, OPTION_CHOICE, FIELD(compute), "DTYPE",
+     "what a prompt's products are computed in; bf16 is faster, and changes the last digits", 0, 0, compute_choices},
     {"json", 0, OPTION_FLAG, FIELD(json), NULL, "print JSON: text, ids, finish reason, timings", 0, 0, NULL},
 };
 
@@ -177,6 +179,7 @@ static bool app_open(struct app *app, struct llm_error *err) {
     llm_engine_options_init(&options);
     options.n_threads = args->threads;
     options.quantize = (enum llm_quantize)args->quantize;
+    options.compute = (enum llm_compute)args->compute;
     options.callbacks = command_callbacks();
     app->engine = llm_engine_open(args->model, &options, err);
     if (app->engine == NULL) return false;

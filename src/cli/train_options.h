@@ -9,7 +9,6 @@
 
 extern const char *const train_schedules[];
 extern const char *const train_decays[];
-extern const char *const train_computes[];
 
 // F(field) gives the offset of a field of the struct llm_train_options.
 // clang-format off
@@ -54,7 +53,7 @@ extern const char *const train_computes[];
      1e-6, 1e6, NULL},                                                                                                 \
     {"adapter", 0, OPTION_FLAG, F(adapter), NULL, "write the adapters alone, too, as PEFT reads them: DIR/adapter",    \
      0, 0, NULL},                                                                                                      \
-    {"compute", 0, OPTION_CHOICE, F(compute), "DTYPE", "what large products are computed in", 0, 0, train_computes},   \
+    {"compute", 0, OPTION_CHOICE, F(compute), "DTYPE", "what large products are computed in", 0, 0, compute_choices},   \
     {"recompute", 0, OPTION_FLAG, F(recompute), NULL,                                                                  \
      "compute activations again in backward: less memory, more time; happens by itself when memory is short", 0, 0,    \
      NULL},                                                                                                            \

@@ -11,7 +11,6 @@
 
 const char *const train_schedules[] = {"constant", "cosine", NULL};
 const char *const train_decays[] = {"all", "matrices", NULL};
-const char *const train_computes[] = {"f32", "bf16", NULL};
 
 static void show_plan(const struct llm_train_event *event) {
     const struct llm_train_plan *plan = event->plan;

@@ -65,12 +65,9 @@ struct param_view engine_stored(const struct llm_engine *engine, enum param para
 struct llm_engine *engine_synthesize(const char *name, const struct config *config, uint64_t seed,
                                      const struct llm_engine_options *options, struct llm_error *err);
 
-enum {
-    ENGINE_NO_LEVEL = -2
-};
-// The level of operations that options->isa names; -1 for NULL: ops_new() chooses. ENGINE_NO_LEVEL with a sentence
-// for nonsense.
-int engine_level(const struct llm_engine_options *options, struct llm_error *err);
+// Operations at the level, and with the threads and products, that the options name; NULL with a sentence where the
+// CPU has not got them.
+struct ops *engine_ops(const struct llm_engine_options *options, struct llm_error *err);
 
 // Refuses a classifier, with a sentence, where text is to be made or scored.
 bool engine_writes_text(const struct llm_engine *engine, struct llm_error *err);

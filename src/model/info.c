@@ -213,6 +213,7 @@ void llm_engine_info(const struct llm_engine *engine, struct llm_model_info *inf
         .n_nonfinite = engine->n_nonfinite,
         .has_tokenizer = engine->tokenizer != NULL,
         .isa = ops_level_name(engine->ops->level),
+        .compute = engine->ops->compute == OPS_COMPUTE_BF16 ? "BF16" : "F32",
         .n_threads = engine->ops->n_threads,
     };
     fill_parts(config, info);

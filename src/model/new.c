@@ -6,11 +6,11 @@
 #include "model/weights.h"
 
 // Everything but the weights' values.
-static bool engine_fill(struct llm_engine *engine, const char *name, int level,
-                        const struct llm_engine_options *options, struct llm_error *err) {
+static bool engine_fill(struct llm_engine *engine, const char *name, const struct llm_engine_options *options,
+                        struct llm_error *err) {
     engine->path = strdup(name);
     if (engine->path == NULL) return error_memory(err, "engine");
-    engine->ops = ops_new(level, options->n_threads, err);
+    engine->ops = engine_ops(options, err);
     return engine->ops != NULL && param_block_init(&engine->own, &engine->config, NULL, engine->ops, err) &&
            weights_from_block(&engine->weights, &engine->own, &engine->config, err);
 }
@@ -30,10 +30,7 @@ struct llm_engine *engine_new(const char *name, const struct config *config, str
     engine->dtype = DTYPE_F32;
     engine->n_nonfinite = -1;
     engine->callbacks = options->callbacks;
-    const int level = engine_level(options, err);
-    if (level != ENGINE_NO_LEVEL && config_check(config, err) && engine_fill(engine, name, level, options, err)) {
-        return engine;
-    }
+    if (config_check(config, err) && engine_fill(engine, name, options, err)) return engine;
     llm_engine_free(engine);
     return NULL;
 }

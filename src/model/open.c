@@ -213,36 +213,41 @@ void llm_engine_options_init(struct llm_engine_options *options) {
 
 static const struct llm_engine_options default_options;
 
-int engine_level(const struct llm_engine_options *options, struct llm_error *err) {
-    if (options->isa == NULL || strcmp(options->isa, "auto") == 0) return -1;
-    const int level = ops_level_from_name(options->isa);
-    if (level >= 0) return level;
-    error_set(err, LLM_ERROR_ARGUMENT, "isa is \"%.40s\"; auto, ref, baseline, avx2 or avx512 was expected",
-              options->isa);
-    return ENGINE_NO_LEVEL;
+struct ops *engine_ops(const struct llm_engine_options *options, struct llm_error *err) {
+    const bool named = options->isa != NULL && strcmp(options->isa, "auto") != 0;
+    const int level = named ? ops_level_from_name(options->isa) : -1;
+    if (named && level < 0) {
+        error_set(err, LLM_ERROR_ARGUMENT, "isa is \"%.40s\"; auto, ref, baseline, avx2 or avx512 was expected",
+                  options->isa);
+        return NULL;
+    }
+    struct ops *ops = ops_new(level, options->n_threads, err);
+    if (ops == NULL || options->compute != LLM_COMPUTE_BF16 || ops_use_bf16(ops, err)) return ops;
+    ops_free(ops);
+    return NULL;
+}
+
+static bool open_at(struct llm_engine *engine, const char *path, const struct llm_engine_options *options,
+                    struct llm_error *err) {
+    return engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
+           weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err) &&
+           engine_quantize(engine, options->quantize, err);
 }
 
 struct llm_engine *llm_engine_open(const char *model, const struct llm_engine_options *options, struct llm_error *err) {
     if (options == NULL) options = &default_options;
-    const int level = engine_level(options, err);
-    char *path = level == ENGINE_NO_LEVEL ? NULL : model_resolve(model, options, err);
-    if (path == NULL) return NULL;
     struct llm_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         error_memory(err, "engine");
-        free(path);
         return NULL;
     }
     engine->callbacks = options->callbacks;
-    if (engine_read(engine, path, err) && engine_read_tokenizer(engine, err) &&
-        (engine->ops = ops_new(level, options->n_threads, err)) != NULL &&
-        weights_init(&engine->weights, &engine->map, &engine->config, engine->ops, err) &&
-        engine_quantize(engine, options->quantize, err)) {
-        free(path);
-        return engine;
-    }
-    llm_engine_free(engine);
+    engine->ops = engine_ops(options, err);
+    char *path = engine->ops != NULL ? model_resolve(model, options, err) : NULL;
+    const bool ok = path != NULL && open_at(engine, path, options, err);
     free(path);
+    if (ok) return engine;
+    llm_engine_free(engine);
     return NULL;
 }
 

@@ -202,8 +202,11 @@ bool llm_machine_measure(const struct llm_machine_options *options, struct llm_m
     while (!ops_level_available(level)) level--;
     struct work work = {.kernels = cpu_kernels(level), .team = team_new(machine->n_threads, err)};
     if (work.team == NULL) return false;
-    const bool ok = measure_read(&work, options, machine, err) && measure_sgemm(&work, options, machine, err);
-    if (ok) measure_levels(&work, options, machine);
+    bool ok = measure_read(&work, options, machine, err);
+    if (ok && !options->read_only) {
+        ok = measure_sgemm(&work, options, machine, err);
+        if (ok) measure_levels(&work, options, machine);
+    }
     team_free(work.team);
     return ok;
 }

@@ -5,11 +5,12 @@ import io
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 RESULT = {"test", "n_tokens", "depth", "batch", "tokens_per_second", "bytes_per_second", "flops_per_second",
-          "share_of_read", "share_of_sgemm"}
+          "read_bytes_per_second", "share_of_read", "share_of_sgemm"}
 
 
 def check_rate(rate):
@@ -36,11 +37,14 @@ def test_json_has_every_field(my_llm):
     for level in machine["multiply_add"]:
         check_rate(level["flops_per_second"])
     assert report["model"].keys() == {"path", "format", "dtype", "memory_dtype", "n_params", "bytes_weights",
-                                      "bytes_step", "isa"}
+                                      "bytes_step", "isa", "compute"}
     assert measured(report) == [("prompt", 16, 0, 1), ("generate", 8, 1, 1), ("generate", 8, 1, 8),
                                 ("generate", 8, 16, 1), ("generate", 8, 16, 8)]
     for row in report["results"]:
         assert row.keys() == RESULT
+        # So small a model is read from the caches: memory is not measured again beside it.
+        assert row["read_bytes_per_second"] == machine["read_bytes_per_second"]["all"]
+        assert row["share_of_read"] == pytest.approx(row["bytes_per_second"] / row["read_bytes_per_second"], rel=1e-6)
         assert row["tokens_per_second"]["mean"] > 0 and row["tokens_per_second"]["sd"] == 0
         for name in RESULT - {"test", "tokens_per_second"}:
             assert math.isfinite(row[name]) and row[name] >= 0
@@ -86,6 +90,26 @@ def test_repetitions_and_a_small_context(my_llm, source):
     assert measured(report) == [("prompt", 64, 0, 1), ("generate", 32, 1, 1), ("generate", 32, 1, 8),
                                 ("generate", 32, 32, 1), ("generate", 32, 32, 8)]
     assert any(row["tokens_per_second"]["sd"] > 0 for row in report["results"])
+
+
+def test_asked_for_by_length(my_llm, source):
+    model = source / "tests" / "fixtures" / "models" / "openai"  # its context holds 64
+    for words, tests in (
+        (["--prompt-tokens", 64], [("prompt", 64, 0, 1)]),
+        (["--generate-tokens", 63], [("generate", 63, 1, 1)]),
+        (["--prompt-tokens", 5, "--generate-tokens", 7], [("prompt", 5, 0, 1), ("generate", 7, 1, 1)]),
+    ):
+        result = my_llm("bench", "-r", 2, "-t", 1, "--json", *words, model)
+        assert result.code == 0, result
+        assert measured(json.loads(result.out)) == tests
+    for words, sentence in (
+        (["--prompt-tokens", 65], "--prompt-tokens is 65, and the model's context holds 64"),
+        (["--generate-tokens", 64], "--generate-tokens is 64, and the model's context holds 64, the token in front included"),
+        (["--generate-tokens", 8, "--quick"], "--prompt-tokens and --generate-tokens go without"),
+        (["--prompt-tokens", 8, "--train"], "--prompt-tokens and --generate-tokens go without"),
+    ):
+        result = my_llm("bench", "-t", 1, *words, model)
+        assert result.code != 0 and sentence in result.err, result
 
 
 def test_csv(my_llm):
@@ -164,9 +188,24 @@ def test_quantized(my_llm, source):
     assert step["bf16"] == 2 * (linear + head) + vectors
 
 
+def has_bf16():
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+
+
+def test_compute(my_llm, source):
+    """Prompts in BF16 products where the processor has them, and a sentence where it has not."""
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+    result = my_llm("bench", "--quick", "--json", "--compute", "bf16", "bundled", env=env)
+    if has_bf16():
+        assert result.code == 0 and json.loads(result.out)["model"]["compute"] == "BF16", result
+    else:
+        assert result.code == 1 and "this processor has no instructions for BF16 products" in result.err, result
+    plain = my_llm("bench", "--quick", "--json", "bundled", env=env)
+    assert json.loads(plain.out)["model"]["compute"] == "F32"
+
+
 @pytest.mark.parametrize("args, sentence", [
     (["--tokenizer", "text.txt", "--train"], "--tokenizer goes without --train and --synthetic"),
-    (["--compute", "bf16", "bundled"], "--compute is for --train"),
     (["--batch-size", "2", "bundled"], "--batch-size is for --train"),
     (["--train", "--tokens", "2", "bundled"], "--tokens goes with --batch-size"),
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),

@@ -1,6 +1,7 @@
 """`my-llm eval` against transformers' losses, and what it refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,23 @@ def test_quantized_weights(my_llm, source):
         assert wanted == pytest.approx(plain, rel=near)
         for isa in ("baseline", "avx2"):
             assert perplexity(bits, isa) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_compute(my_llm, source):
+    """Rounding the operands of large products changes the last digits, and one token at a time is exact."""
+    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled"), "MY_LLM_ISA": "avx2"}
+    refused = my_llm("eval", "bundled", "-", "--compute", "bf16", input="a", env=env)
+    assert refused.code == 1 and "BF16 products" in refused.err
+    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX512_BF16")
+    env["MY_LLM_ISA"] = "auto"
+    text = (source / "models" / "bundled" / "README.md").read_text()
+    plain, rounded = (json.loads(my_llm("eval", "bundled", "-", "--json", "--compute", how, input=text, env=env).out)
+                      for how in ("f32", "bf16"))
+    assert rounded["perplexity"] != plain["perplexity"]
+    assert rounded["perplexity"] == pytest.approx(plain["perplexity"], rel=2e-3)
+    words = ["generate", "-m", "bundled", "The king", "-n", 20]  # two tokens of prompt: nothing large
+    assert my_llm(*words, "--compute", "bf16", env=env).out == my_llm(*words, env=env).out
 
 
 def test_widths_that_are_not_whole_blocks_are_refused(my_llm, models):

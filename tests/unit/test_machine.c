@@ -40,6 +40,16 @@ static void rates_are_positive_and_finite(void **state) {
     }
 }
 
+static void reading_alone(void **state) {
+    (void)state;
+    const struct llm_machine_options options = {.n_threads = 2, .seconds = 0, .read_bytes = 1 << 20, .read_only = true};
+    struct llm_machine machine;
+    struct llm_error err = {0};
+    if (!llm_machine_measure(&options, &machine, &err)) fail_msg("%s", err.text);
+    assert_rate(&machine.read);
+    assert_true(machine.sgemm.all == 0 && machine.n_levels == 0);
+}
+
 static void too_few_bytes_are_refused(void **state) {
     (void)state;
     const int64_t few[] = {8191, 0, -1, INT64_MIN};
@@ -94,9 +104,8 @@ static void multiply_adds_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates_are_positive_and_finite),
-        cmocka_unit_test(too_few_bytes_are_refused),
-        cmocka_unit_test(reading_reads_every_number),
+        cmocka_unit_test(rates_are_positive_and_finite), cmocka_unit_test(reading_alone),
+        cmocka_unit_test(too_few_bytes_are_refused),     cmocka_unit_test(reading_reads_every_number),
         cmocka_unit_test(multiply_adds_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
