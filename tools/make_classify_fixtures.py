@@ -11,6 +11,8 @@ code (llms-from-scratch 1.0.19 on PyPI) in torch 2.15 on the CPU.
 csv.json      texts and the records that pandas' C parser finds in them (null: it refuses)
 sms.json      the 5,572 rows of the collection, the balanced set, its split, and the three files, as FNV-1a hashes
 metrics.json  true and predicted labels, and what scikit-learn says of them
+losses.json   batches of logits and labels with weights of the labels, scikit-learn's "balanced" for n_label texts of
+              each; PyTorch's weighted cross-entropy (mean) of each batch, and its gradient
 recipe.json   every number of the book's chapter 6, whole, begun from models/bundled: losses and accuracies
 steps124.json the first 60 steps of it at GPT-2's size (124M) and vocabulary, evaluated every 10 steps, begun from the
               random weights that PyTorch gives the book's class with seed 1; these are written to MODEL.pth (650 MB),
@@ -165,6 +167,32 @@ def metrics():
     return cases
 
 
+# ---- Weighted losses ----------------------------------------------------------------------------
+
+def losses():
+    import torch
+    from sklearn.utils.class_weight import compute_class_weight
+
+    torch.manual_seed(123)
+    cases = []
+    for n_label, labels, spread in [
+        ([700, 45], [0, 1, 0, 0, 0, 0, 0, 0], 2),  # one of the rare label in the batch
+        ([700, 45], [0, 0, 0, 0], 2),  # none: the weight cancels
+        ([12, 90, 3], [1, 1, 0, 2, 1, 1, 2], 2),
+        ([12, 90, 3], [2], 2),
+        ([40, 40, 40], [0, 1, 2, 2, 0], 2),
+        ([9, 1, 5], [0, 1, 2, 0, 2, 1], 60),  # exp() of such a logit does not fit into F32
+    ]:
+        texts = np.repeat(np.arange(len(n_label)), n_label)
+        weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(len(n_label)), y=texts), dtype=torch.float32)
+        logits = (spread * torch.randn(len(labels), len(n_label))).requires_grad_()
+        loss = torch.nn.CrossEntropyLoss(weight=weights)(logits, torch.tensor(labels))
+        loss.backward()
+        cases.append({"n_label": n_label, "class_weights": weights.tolist(), "labels": labels, "logits": logits.tolist(),
+                      "loss": loss.item(), "gradient": logits.grad.tolist()})
+    return cases
+
+
 # ---- The book's recipe --------------------------------------------------------------------------
 
 BUNDLED = os.path.join(HERE, "..", "..", "..", "models", "bundled")
@@ -225,8 +253,15 @@ def random_model(path):
     return model, {"n_embd": 768, "eos_token_id": 50256}
 
 
-def training(path, tokenizer, model, config):
-    """Chapter 6 up to the optimizer, its functions unchanged."""
+def train_last_block(model):
+    """With its norms and the final one; the new head is trained anyway."""
+    for part in (model.trf_blocks[-1], model.final_norm):
+        for param in part.parameters():
+            param.requires_grad = True
+
+
+def training(path, tokenizer, model, config, choose=train_last_block):
+    """Chapter 6 up to the optimizer, its functions unchanged; choose(model) says what is trained."""
     import tempfile
 
     import torch
@@ -251,10 +286,7 @@ def training(path, tokenizer, model, config):
         param.requires_grad = False
     torch.manual_seed(123)
     model.out_head = torch.nn.Linear(config["n_embd"], 2)
-    for part in (model.trf_blocks[-1], model.final_norm):
-        for param in part.parameters():
-            param.requires_grad = True
-
+    choose(model)
     torch.manual_seed(123)
     initial = [ch06.calc_accuracy_loader(loader, model, device, num_batches=10) for loader in loaders]
     with torch.no_grad():
@@ -264,14 +296,14 @@ def training(path, tokenizer, model, config):
     return loaders, optimizer, {"padded_length": length, "initial_accuracy": initial, "initial_loss": untrained}
 
 
-def recipe(path):
+def recipe(path, choose=train_last_block):
     """Chapter 6 from data to accuracies; losses are heard where they are computed."""
     import torch
     from llms_from_scratch import ch06
 
     device = torch.device("cpu")
     model, config = bundled_model()
-    loaders, optimizer, made = training(path, Tokenizer(), model, config)
+    loaders, optimizer, made = training(path, Tokenizer(), model, config, choose)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)
     final = [ch06.calc_accuracy_loader(loader, model, device) for loader in loaders]
@@ -326,6 +358,7 @@ def main():
     write("csv.json", csv_cases())
     write("sms.json", {**sms(sys.argv[1]), "orders": orders()})
     write("metrics.json", metrics())
+    write("losses.json", losses())
 
 
 if __name__ == "__main__":

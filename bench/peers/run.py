@@ -4,6 +4,7 @@
     python3 bench/peers/run.py train                     # optimizer steps, against PyTorch
     python3 bench/peers/run.py train --llm-c FOLDER      # ... and against a checkout of llm.c in which train_gpt2 is built
     python3 bench/peers/run.py encode FILE               # a text to ids with GPT-2's vocabulary, on one thread
+    python3 bench/peers/run.py classify SMSSpamCollection  # the book's spam recipe and prediction at 124M, against PyTorch
     python3 bench/peers/run.py generate                  # decoding, a prompt, the first token, against llama.cpp and others
     python3 bench/peers/run.py generate --only Q8_0      # ... of one format
 
@@ -26,6 +27,8 @@ import sys
 import tempfile
 import time
 import venv
+
+from classify import classify
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -357,8 +360,8 @@ def generate(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "encode", "generate"])
-    parser.add_argument("file", nargs="?", help="the text to encode")
+    parser.add_argument("what", choices=["train", "encode", "generate", "classify"])
+    parser.add_argument("file", nargs="?", help="the text to encode; the messages to classify")
     parser.add_argument("--my-llm", default=HERE.parents[1] / "build" / "my-llm", help="the program (build/my-llm)")
     parser.add_argument("--env", default=pathlib.Path.home() / ".cache" / "my-llm" / "peers", help="where peers are installed")
     parser.add_argument("--python", help="an interpreter that has them already")
@@ -371,10 +374,12 @@ def main():
     parser.add_argument("--no-compile", action="store_true", help="PyTorch eager alone")
     parser.add_argument("--no-bf16", action="store_true", help="my-llm computes in F32 alone")
     parser.add_argument("--llm-c", metavar="FOLDER", help="a checkout of llm.c in which train_gpt2 is built")
+    parser.add_argument("--texts", type=int, default=250, help="messages to predict")
+    parser.add_argument("--folder", help="classify: where its random models and its runs lie, and stay")
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):
-        {"train": train, "encode": encode, "generate": generate}[options.what](options)
+        {"train": train, "encode": encode, "generate": generate, "classify": classify}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,24 @@
-// instruct_answer.c: one answer as it is made; see instruct_options.h.
+// instruct_answer.c: the model that answers, and one answer as it is made; see instruct_options.h.
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "cli/instruct_options.h"
+
+void answer_args_init(struct answer_args *args) {
+    *args = (struct answer_args){0};
+    llm_respond_options_init(&args->respond);
+}
+
+struct llm_engine *answer_open(struct answer_args *args, const char *model, struct llm_error *err) {
+    struct llm_engine_options opening;
+    llm_engine_options_init(&opening);
+    opening.n_threads = args->n_threads;
+    opening.quantize = (enum llm_quantize)args->quantize;
+    opening.callbacks = command_callbacks();
+    args->respond.callbacks = opening.callbacks;
+    return llm_engine_open(model, &opening, err);
+}
 
 struct shown {
     bool begun, failed;

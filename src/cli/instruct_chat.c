@@ -6,31 +6,20 @@
 #include "cli/converse.h"
 #include "cli/instruct_options.h"
 
-struct chat_args {
-    struct llm_respond_options respond;
-    int n_threads;
-};
-
-#define FIELD(name) offsetof(struct chat_args, name)
-#define RESPOND_FIELD(name) offsetof(struct chat_args, respond.name)
+#define FIELD(name) offsetof(struct answer_args, name)
 
 static const struct option options[] = {
-    RESPOND_OPTIONS(RESPOND_FIELD),
-    {"threads", 't', OPTION_INT, FIELD(n_threads), "N", "threads; as many as there are cores for this process", 1, 1024,
-     NULL},
+    ANSWER_OPTIONS(FIELD),
 };
 
 #undef FIELD
-#undef RESPOND_FIELD
 
 static void chat_init(void *memory) {
-    struct chat_args *args = memory;
-    *args = (struct chat_args){0};
-    llm_respond_options_init(&args->respond);
+    answer_args_init(memory);
 }
 
 struct chat {
-    const struct chat_args *args;
+    const struct answer_args *args;
     struct llm_engine *engine;
     bool unwritten;
 };
@@ -45,19 +34,14 @@ static bool on_line(void *user, const char *line, struct llm_error *err) {
 }
 
 static int chat_run(void *memory, int n_operands, char **operands) {
-    struct chat_args *args = memory;
+    struct answer_args *args = memory;
     struct llm_error err = {0};
     (void)n_operands;
     if (!isatty(STDIN_FILENO)) {
         return command_usage(&command_instruct_chat,
                              "standard input is not a terminal; `instruct respond` takes an instruction from there");
     }
-    struct llm_engine_options opening;
-    llm_engine_options_init(&opening);
-    opening.n_threads = args->n_threads;
-    opening.callbacks = command_callbacks();
-    args->respond.callbacks = opening.callbacks;
-    struct chat chat = {.args = args, .engine = llm_engine_open(operands[0], &opening, &err)};
+    struct chat chat = {.args = args, .engine = answer_open(args, operands[0], &err)};
     if (chat.engine == NULL) return command_failed(&err);
     const int code = converse("Instruction (type 'quit' to exit): ", on_line, &chat, &chat.unwritten);
     llm_engine_free(chat.engine);
@@ -76,7 +60,7 @@ const struct command command_instruct_chat = {
                 "  $ my-llm instruct chat --temperature 0.7 --top-k 40 instruction",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
-    .args_size = sizeof(struct chat_args),
+    .args_size = sizeof(struct answer_args),
     .min_operands = 1,
     .max_operands = 1,
     .init = chat_init,

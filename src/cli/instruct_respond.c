@@ -9,32 +9,29 @@
 #include "cli/progress.h"
 
 struct respond_args {
-    struct llm_respond_options respond;
+    struct answer_args answer;
     const char *out, *input;
-    int n_threads;
 };
 
 #define FIELD(name) offsetof(struct respond_args, name)
-#define RESPOND_FIELD(name) offsetof(struct respond_args, respond.name)
+#define ANSWER_FIELD(name) offsetof(struct respond_args, answer.name)
 
 static const struct option options[] = {
     {"out", 'o', OPTION_STRING, FIELD(out), "FILE",
      "where the answered entries go; FILE-with-response.json in this directory when not given", 0, 0, NULL},
     {"input", 0, OPTION_STRING, FIELD(input), "TEXT", "what the one instruction is about", 0, 0, NULL},
-    {"parallel", 'j', OPTION_INT, RESPOND_FIELD(parallel), "N", "answers at a time", 1, 1024, NULL},
-    {"force", 0, OPTION_FLAG, RESPOND_FIELD(overwrite), NULL, "overwrite answers that are there", 0, 0, NULL},
-    RESPOND_OPTIONS(RESPOND_FIELD),
-    {"threads", 't', OPTION_INT, FIELD(n_threads), "N", "threads; as many as there are cores for this process", 1, 1024,
-     NULL},
+    {"parallel", 'j', OPTION_INT, ANSWER_FIELD(respond.parallel), "N", "answers at a time", 1, 1024, NULL},
+    {"force", 0, OPTION_FLAG, ANSWER_FIELD(respond.overwrite), NULL, "overwrite answers that are there", 0, 0, NULL},
+    ANSWER_OPTIONS(ANSWER_FIELD),
 };
 
 #undef FIELD
-#undef RESPOND_FIELD
+#undef ANSWER_FIELD
 
 static void respond_init(void *memory) {
     struct respond_args *args = memory;
     *args = (struct respond_args){0};
-    llm_respond_options_init(&args->respond);
+    answer_args_init(&args->answer);
 }
 
 // ---- A file ---------------------------------------------------------------------------------------
@@ -65,7 +62,7 @@ static int respond_file(struct llm_engine *engine, const struct respond_args *ar
         snprintf(made, sizeof made, "%.*s-with-response.json", (int)(size < 400 ? size : 400), name);
         out = made;
     }
-    const bool ok = llm_instruct_respond_file(engine, file, out, &args->respond, &result, &err);
+    const bool ok = llm_instruct_respond_file(engine, file, out, &args->answer.respond, &result, &err);
     progress_clear();
     if (!ok) {
         snprintf(sentence, sizeof sentence, "%.400s.part", out);
@@ -87,7 +84,7 @@ static int respond_text(struct llm_engine *engine, const struct respond_args *ar
     struct llm_error err = {0};
     const struct llm_instruction instruction = {text, args->input};
     bool written = true;
-    const bool ok = answer_show(engine, &instruction, &args->respond, &written, &err);
+    const bool ok = answer_show(engine, &instruction, &args->answer.respond, &written, &err);
     if (!written) return 1; // main() says why
     return ok ? 0 : command_failed(&err);
 }
@@ -107,12 +104,7 @@ static int respond_run(void *memory, int n_operands, char **operands) {
     size_t size = 0;
     if (strcmp(word, "-") == 0 && !command_read_input("-", &read, &size, &err)) return command_failed(&err);
     if (size > 0 && read[size - 1] == '\n') read[size - 1] = '\0';
-    struct llm_engine_options opening;
-    llm_engine_options_init(&opening);
-    opening.n_threads = args->n_threads;
-    opening.callbacks = command_callbacks();
-    args->respond.callbacks = opening.callbacks;
-    struct llm_engine *engine = llm_engine_open(operands[0], &opening, &err);
+    struct llm_engine *engine = answer_open(&args->answer, operands[0], &err);
     int code;
     if (engine == NULL) {
         code = command_failed(&err);

@@ -74,6 +74,13 @@ bool classify_head_logits(struct classify_head *head, const struct llm_engine *e
                           const float **logits, struct llm_error *err);
 // Softmax of logits [n_labels] in place of `probabilities`; returns the likeliest label, the first of equals.
 int32_t classify_softmax(const float *logits, int n_labels, float *probabilities);
+// As scikit-learn's "balanced" does it: texts / (labels * texts of the label), n_label [n_labels] texts of each.
+void classify_balanced_weights(const size_t *n_label, int n_labels, float *class_weights);
+// The cross-entropy of each row of logits [n_rows, n_labels], and in place of the logits the gradient of the sum of
+// scales[i] * losses[i]. With class_weights [n_labels] other than 1, losses and gradients are those of PyTorch's mean:
+// weighted, over the sum of the rows' weights (and times n_rows, which the scales divide by).
+void classify_cross_entropy(float *logits, const int32_t *labels, int n_rows, int n_labels, const float *class_weights,
+                            const float *scales, float *losses);
 // Moves the head's bias into that of the final norm: with score W [n_labels, n_embd] and bias c, the shortest d with
 // W d = c is added there. *folded false: there is no such d (more labels than n_embd, say), and nothing was done.
 bool classify_fold_bias(const struct config *config, const float *score, const float *bias, float *norm_bias,

@@ -61,6 +61,34 @@ int32_t classify_softmax(const float *logits, int n_labels, float *probabilities
     return best;
 }
 
+// ---- The loss -------------------------------------------------------------------------------
+
+void classify_balanced_weights(const size_t *n_label, int n_labels, float *class_weights) {
+    double n = 0;
+    for (int i = 0; i < n_labels; i++) n += (double)n_label[i];
+    for (int i = 0; i < n_labels; i++) class_weights[i] = (float)(n / ((double)n_labels * (double)n_label[i]));
+}
+
+void classify_cross_entropy(float *logits, const int32_t *labels, int n_rows, int n_labels, const float *class_weights,
+                            const float *scales, float *losses) {
+    double sum = 0;
+    for (int i = 0; i < n_rows; i++) sum += (double)class_weights[labels[i]];
+    for (int i = 0; i < n_rows; i++, logits += n_labels) {
+        const int32_t label = labels[i];
+        const double weight = (double)class_weights[label] * n_rows / sum;
+        double most = (double)logits[0];
+        for (int l = 1; l < n_labels; l++) most = fmax(most, (double)logits[l]);
+        double total = exp((double)logits[0] - most);
+        for (int l = 1; l < n_labels; l++) total += exp((double)logits[l] - most);
+        losses[i] = (float)(weight * (most + log(total) - (double)logits[label]));
+        const double scale = weight * (double)scales[i];
+        for (int l = 0; l < n_labels; l++) {
+            const double probability = exp((double)logits[l] - most) / total;
+            logits[l] = (float)(scale * (probability - (l == label)));
+        }
+    }
+}
+
 // ---- Without a bias -------------------------------------------------------------------------
 
 // Solves A x = b, A [n, n] symmetric and positive, by Cholesky's method, in place; x replaces b. False: A is singular

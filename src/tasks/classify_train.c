@@ -76,16 +76,13 @@ static struct trainable trained(const struct classify_run *run) {
         .first_layer = run->engine->config.n_layer - n, .final_norm = n != LLM_LAYERS_HEAD, .head = true};
 }
 
-// As scikit-learn's "balanced": texts / (labels * texts of the label).
 static bool weigh_classes(struct classify_run *run, struct llm_error *err) {
     const struct classify_data *data = &run->data;
     const int n_labels = data->rows.n_labels;
     run->class_weights = malloc((size_t)n_labels * sizeof *run->class_weights);
     if (run->class_weights == NULL) return error_memory(err, "weights of the labels");
-    for (int i = 0; i < n_labels; i++) {
-        const double balanced = (double)data->split.train / ((double)n_labels * (double)data->n_label[i]);
-        run->class_weights[i] = run->options->class_weights ? (float)balanced : 1;
-    }
+    for (int i = 0; i < n_labels; i++) run->class_weights[i] = 1;
+    if (run->options->class_weights) classify_balanced_weights(data->n_label, n_labels, run->class_weights);
     return true;
 }
 
@@ -107,29 +104,6 @@ static void count(struct classify_run *run, const float *logits, int32_t label, 
     };
 }
 
-// Cross-entropy of each row, and in place of the logits the gradient of the sum of scales[i] * losses[i]. With weights
-// of the labels, losses and gradients are those of PyTorch's mean: weighted, over the sum of the batch's weights.
-static void cross_entropy(struct classify_run *run, const struct train_call *call, float *logits) {
-    const int n_labels = run->head.n_labels, n_rows = call->packed->batch.n_rows;
-    double sum = 0;
-    for (int i = 0; i < n_rows; i++) sum += (double)run->class_weights[call->packed->targets[i]];
-    for (int i = 0; i < n_rows; i++, logits += n_labels) {
-        const int32_t label = call->packed->targets[i];
-        const double weight = (double)run->class_weights[label] * n_rows / sum;
-        count(run, logits, label, call->packed->examples[i]);
-        double most = (double)logits[0];
-        for (int l = 1; l < n_labels; l++) most = fmax(most, (double)logits[l]);
-        double total = exp((double)logits[0] - most);
-        for (int l = 1; l < n_labels; l++) total += exp((double)logits[l] - most);
-        call->losses[i] = (float)(weight * (most + log(total) - (double)logits[label]));
-        const double scale = weight * (double)call->scales[i];
-        for (int l = 0; l < n_labels; l++) {
-            const double probability = exp((double)logits[l] - most) / total;
-            logits[l] = (float)(scale * (probability - (l == label)));
-        }
-    }
-}
-
 static bool compute_loss(void *user, const struct train_call *call, struct llm_error *err) {
     struct classify_run *run = user;
     const struct batch *batch = &call->packed->batch;
@@ -139,7 +113,13 @@ static bool compute_loss(void *user, const struct train_call *call, struct llm_e
         !classify_head_logits(&run->head, call->engine, hidden, batch->n_rows, &logits, err)) {
         return false;
     }
-    cross_entropy(run, call, run->head.logits);
+    const int32_t *labels = call->packed->targets;
+    const int n_labels = run->head.n_labels;
+    for (int i = 0; i < batch->n_rows; i++) {
+        count(run, run->head.logits + (ptrdiff_t)i * n_labels, labels[i], call->packed->examples[i]);
+    }
+    classify_cross_entropy(run->head.logits, labels, batch->n_rows, n_labels, run->class_weights, call->scales,
+                           call->losses);
     if (call->gradients == NULL) return true;
     const struct linear linear = classify_linear(call->engine);
     const bool is_head_alone = run->options->train_layers == LLM_LAYERS_HEAD;

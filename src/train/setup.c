@@ -174,8 +174,8 @@ static bool init_frozen(struct trainer *trainer, struct llm_error *err) {
         trainer->options->memory > 0 ? trainer->options->memory - plan->bytes_weights - taken : memory_available() / 2;
     const int64_t asked = trainer->task->cache_memory;
     if (asked >= 0 && asked < limit) limit = asked;
-    return frozen_init(&trainer->frozen, trainer->task->n_examples, pass->max_tokens, trainer->engine->config.n_embd,
-                       limit, err);
+    return frozen_init(&trainer->frozen, trainer->task->n_examples, pass->max_tokens, trainer->options->batch_size,
+                       trainer->engine->config.n_embd, limit, err);
 }
 
 bool train_setup(struct trainer *trainer, const struct train_tensor *extra, int n_extra, struct llm_error *err) {

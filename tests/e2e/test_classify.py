@@ -217,6 +217,19 @@ def test_what_changes_no_bit(my_llm, small, trained, tmp_path, more):
     assert weights(tmp_path / "other") == weights(trained)
 
 
+def test_half_a_batch_that_is_kept(my_llm, small, tmp_path):
+    """Of larger batches only the texts that are not kept yet are computed: the same bits, and the same log."""
+    runs = []
+    for name, memory in [("kept", []), ("some", ["--cache-memory", "20kB"]), ("none", ["--cache-memory", 0])]:
+        out = tmp_path / name
+        result = my_llm("classify", "train", *small, "--batch-size", 16, "--pooling", "last-position", "--eval-freq", 1,
+                        "--out", out, *memory)
+        assert result.code == 0, result
+        log = [{key: value for key, value in row.items() if key != "seconds"} for row in rows_of(out / "log.csv")]
+        runs.append((weights(out), log))
+    assert runs[0] == runs[1] == runs[2]
+
+
 @pytest.mark.parametrize("more", [
     ["--pooling", "last-position"], ["--train-layers", "all"], ["--train-layers", "head"], ["--train-layers", "2"],
     ["--class-weights"], ["--balance"], ["--patience", "1", "--lr", "0"]])

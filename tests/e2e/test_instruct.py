@@ -160,6 +160,28 @@ def test_chat(terminal, learned):
     assert chat.wait() == 0
 
 
+def test_quantized_weights(my_llm, terminal, trained, models, fixtures, tmp_path):
+    """The answers are those of a file of such weights; what cannot be stored so is refused."""
+    assert my_llm("convert", "--quantize", "q4", trained / "model", tmp_path / "q4.gguf").code == 0
+    for words in (["Say warm."], ["Tell me of the sea."]):
+        at_once = my_llm("instruct", "respond", "--quantize", "q4", trained, *words, "-n", 24)
+        assert at_once.code == 0 and at_once.out == my_llm("instruct", "respond", tmp_path / "q4.gguf", *words, "-n", 24).out
+    style = ["--template", fixtures / "short-template.txt", "-n", 60]
+    assert my_llm("convert", "--quantize", "bf16", models / "text", tmp_path / "bf16").code == 0
+    plain, at_once, stored = (my_llm("instruct", "respond", *words, *style, "Hello").raw for words in (
+        [models / "text"], ["--quantize", "bf16", models / "text"], [tmp_path / "bf16"]))
+    assert at_once == stored != plain
+    refused = my_llm("instruct", "respond", "--quantize", "q8", models / "text", "Hello")
+    assert refused.code == 1 and refused.out == "" and "n_embd is 16, but Q8_0 stores blocks of 32" in refused.err
+    chat = terminal("instruct", "chat", "--quantize", "q4", models / "text")
+    chat.expect("n_embd is 16, but Q8_0 stores blocks of 32")
+    assert chat.wait() == 1
+    chat = terminal("instruct", "chat", "--quantize", "q8", trained, "-n", 8)
+    chat.expect("Instruction")
+    chat.send("Say warm.\n")
+    chat.expect("It is warm.")
+
+
 def test_a_finished_run_is_not_done_again(my_llm, small, trained):
     before = (trained / "model" / "model.safetensors").stat().st_mtime_ns
     answers = (trained / ANSWERS).read_bytes()

@@ -329,6 +329,78 @@ def test_scores_that_cannot_be_written(my_llm, tmp_path, entries):
     assert len(judge.requests) == 8
 
 
+# ---- Behind training ----------------------------------------------------------------------------
+
+
+ANSWERS = "instruction-data-with-response.json"
+TESTED = [25, 26, 27]  # of 30 entries the first 85 per cent are learned from, the next 10 are for the test
+
+
+@pytest.fixture
+def train(my_llm, source, models, tmp_path):
+    """train(out, url): three steps of a tiny model, its answers, their scores, in one command."""
+    data = tmp_path / "say.json"
+    data.write_text(json.dumps([{"instruction": f"say {i}", "input": "", "output": f"it is {i}"} for i in range(30)]))
+    template = source / "tests" / "fixtures" / "instruct" / "short-template.txt"
+
+    def run(out, url):
+        return my_llm("instruct", "train", "--data", data, "-m", models / "text", "--template", template, "--out", out,
+                      "--steps", 3, "--batch-size", 2, "-n", 4, "--sample-tokens", 0, "--score", "--url", url, "--judge", "m")
+    return run
+
+
+def say_number(question, times):
+    return re.search(r"correct output `it is (\d+)`", question)[1]
+
+
+def shows_scores(result, lines_before):
+    """The losses come first, the scores last."""
+    lines = result.out.splitlines()
+    assert result.code == 0 and any(line.startswith("Ep 1 (Step 000000)") for line in lines[:-24]) == lines_before, result
+    assert lines[-24:-19] == ["Number of entries scored: 3", "Average score: 26.00",
+                              "Spread: standard deviation 0.82, median 26, from 25 to 27", "Failed: 0", "Best:"]
+    assert (lines[-19], lines[-10], lines[-9]) == ("  entry 3: 27", "Worst:", "  entry 1: 25")
+
+
+def test_training_goes_on_to_scoring(train, tmp_path):
+    with Judge(say_number) as judge:
+        shows_scores(train(tmp_path / "run", judge.url), True)
+        assert [body["model"] for _, _, body in judge.requests] == ["m"] * 3
+        questions = [body["messages"][0]["content"] for _, _, body in judge.requests]
+    answered = json.loads((tmp_path / "run" / ANSWERS).read_text())
+    for number, entry, question in zip(TESTED, answered, questions, strict=True):
+        assert list(entry) == ["instruction", "input", "output", "model_response", "score", "score_judge"]
+        assert (entry["output"], entry["score"], entry["score_judge"]) == (f"it is {number}", number, "m")
+        assert f"the model response `{entry['model_response']}`" in question
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["finished"] is True and run["results"]["steps"] == 3
+
+
+def test_a_judge_that_is_not_there_costs_no_training(train, tmp_path):
+    out = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = "http://127.0.0.1:%d" % free.getsockname()[1]
+    alone = train(out, url)
+    assert alone.code == 1 and "Number of entries" not in alone.out
+    last = alone.err.splitlines()[-1]
+    assert last.startswith(f"my-llm: {url}/api/chat: cannot connect: ") and alone.err.count("cannot connect") == 1
+    model = out / "model" / "model.safetensors"
+    weights, written = model.read_bytes(), model.stat().st_mtime_ns
+    answered = json.loads((out / ANSWERS).read_text())
+    assert [list(entry) for entry in answered] == [["instruction", "input", "output", "model_response"]] * 3
+    with Judge(say_number) as judge:
+        result = train(out, judge.url)
+        assert len(judge.requests) == 3
+    shows_scores(result, False)
+    assert "holds the finished model" in result.err and "answering" not in result.err
+    assert model.read_bytes() == weights and model.stat().st_mtime_ns == written
+    scored = json.loads((out / ANSWERS).read_text())
+    assert scored == [{**entry, "score": number, "score_judge": "m"} for entry, number in zip(answered, TESTED)]
+    # All is there: a third time nobody is asked.
+    shows_scores(train(out, url), False)
+
+
 # ---- Wrong files and options --------------------------------------------------------------------
 
 

@@ -1,10 +1,6 @@
-// test_classify_head.c: a head without bias gives the logits of the one with, and the likeliest label is found.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+// test_classify_head.c: a head without bias gives the logits of the one with, the likeliest label is found, and
+// weighted losses are PyTorch's.
+#include "data_support.h"
 
 #include <math.h>
 #include <string.h>
@@ -101,11 +97,64 @@ static void probabilities_are_those_of_pytorch(void **state) {
     assert_float_equal(probabilities[2], 0, 0);
 }
 
+enum {
+    MOST_ROWS = 8,
+    MOST_LOGITS = 3
+};
+
+// The numbers of a list, or of a list of lists; returns how many.
+static size_t numbers(const json_t *list, float *out) {
+    if (json_is_number(list)) {
+        *out = (float)json_number_value(list);
+        return 1;
+    }
+    assert_true(json_is_array(list));
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) n += numbers(json_array_get(list, i), out + n);
+    return n;
+}
+
+static void assert_losses(const json_t *item) {
+    size_t n_label[MOST_LOGITS];
+    int32_t labels[MOST_ROWS];
+    float weights[MOST_LOGITS], found_weights[MOST_LOGITS], scales[MOST_ROWS], losses[MOST_ROWS];
+    float logits[MOST_ROWS * MOST_LOGITS], gradient[MOST_ROWS * MOST_LOGITS];
+    const json_t *counts = json_object_get(item, "n_label"), *rows = json_object_get(item, "labels");
+    const size_t n_labels = json_array_size(counts), n_rows = json_array_size(rows);
+    assert_true(n_labels <= MOST_LOGITS && n_rows > 0 && n_rows <= MOST_ROWS);
+    for (size_t i = 0; i < n_labels; i++) n_label[i] = (size_t)json_integer_value(json_array_get(counts, i));
+    for (size_t i = 0; i < n_rows; i++) {
+        labels[i] = (int32_t)json_integer_value(json_array_get(rows, i));
+        scales[i] = 1.0F / (float)n_rows;
+    }
+    assert_int_equal(numbers(json_object_get(item, "class_weights"), weights), n_labels);
+    assert_int_equal(numbers(json_object_get(item, "logits"), logits), n_rows * n_labels);
+    assert_int_equal(numbers(json_object_get(item, "gradient"), gradient), n_rows * n_labels);
+
+    classify_balanced_weights(n_label, (int)n_labels, found_weights);
+    for (size_t i = 0; i < n_labels; i++) assert_float_equal(found_weights[i], weights[i], 1e-6 * (double)weights[i]);
+    classify_cross_entropy(logits, labels, (int)n_rows, (int)n_labels, found_weights, scales, losses);
+    const double expected = json_number_value(json_object_get(item, "loss"));
+    double loss = 0;
+    for (size_t i = 0; i < n_rows; i++) loss += (double)scales[i] * (double)losses[i];
+    if (fabs(loss - expected) > 1e-6 * expected) fail_msg("loss %.9g, %.9g expected", loss, expected);
+    for (size_t i = 0; i < n_rows * n_labels; i++) assert_float_equal(logits[i], gradient[i], 2e-7);
+}
+
+static void weighted_losses_are_those_of_pytorch(void **state) {
+    (void)state;
+    json_t *cases = fixture_json("classify/losses.json");
+    assert_int_equal(json_array_size(cases), 6);
+    for (size_t i = 0; i < json_array_size(cases); i++) assert_losses(json_array_get(cases, i));
+    json_decref(cases);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folded_bias_gives_the_same_logits),
         cmocka_unit_test(a_bias_that_cannot_be_folded_stays),
         cmocka_unit_test(probabilities_are_those_of_pytorch),
+        cmocka_unit_test(weighted_losses_are_those_of_pytorch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
