@@ -13,7 +13,7 @@ small.json    a few entries with their prompts, ids, and batches as they are
 book.json     the 1,100 entries: the split, and an FNV-1a hash for each batch of two passes over the shuffled
               training loader and one each over the two others
 recipe.json   the losses that the book's chapter 7 prints, begun from models/bundled, with the loss on all tokens and on
-              the response only
+              the response only, on 2 threads; on others recipe-N-threads.json
 answers.json  what transformers 5 makes of the bundled model, greedily, for a few test entries
 
 The targets with the loss on the response only are the collated ones with as many in front ignored as prompt and
@@ -224,8 +224,10 @@ def answers(path):
 def main():
     if sys.argv[2:3] == ["recipe"]:
         most = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-        torch.set_num_threads(int(sys.argv[4]) if len(sys.argv) > 4 else 2)
-        write("recipe.json", {"book": recipe(sys.argv[1], False, most), "epfl": recipe(sys.argv[1], True, most)})
+        n_threads = int(sys.argv[4]) if len(sys.argv) > 4 else 2
+        torch.set_num_threads(n_threads)
+        name = "recipe.json" if n_threads == 2 else f"recipe-{n_threads}-threads.json"
+        write(name, {"book": recipe(sys.argv[1], False, most), "epfl": recipe(sys.argv[1], True, most)})
         return
     if sys.argv[2:] == ["answers"]:
         write("answers.json", answers(sys.argv[1]))
