@@ -53,7 +53,8 @@ static void things_are_counted_once_by_name(void **state) {
     (void)state;
     char line[256];
     progress_line(line, sizeof line, 120, &(struct llm_progress){"answering", "answers", 3, 6}, 2);
-    assert_string_equal(line, "answering [###############...............]  50%  3 of 6 answers, 2 answers/s, 0:02 left");
+    assert_string_equal(line,
+                        "answering [###############...............]  50%  3 of 6 answers, 2 answers/s, 0:02 left");
 }
 
 static void a_wrong_amount_does_not_overrun_the_bar(void **state) {
