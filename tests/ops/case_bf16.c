@@ -110,6 +110,50 @@ static void bf16_head(struct subjects *s, enum dtype dtype, int n, int n_embd, i
     subjects_clear(s);
 }
 
+// Attention of operands that are rounded beforehand. Its weights are rounded in between, by 2^-9 of themselves at most:
+// of a query they sum up to 1, and what a key gathers from many queries to the logarithm of their number, some 5. So
+// are the slopes, scale * weight * (a difference of the order of 4).
+static void bf16_attention(struct subjects *s, int head_size, bool cached, bool dropout) {
+    static const int whole[][2] = {{1, 1}, {5, 5}, {40, 40}, {97, 97}, {130, 130}};
+    static const int parts[][2] = {{1, 70}, {5, 5}, {17, 40}, {97, 97}, {30, 131}};
+    const double step = head_size % 16 == 0 && head_size <= 64 ? 0x1p-9 : 0; // others are not rounded
+    const int n_head = 2;
+    struct attention_call a = {.cached = cached};
+    a.batch = batch_make(s, cached ? parts : whole, BACKWARD_SEQUENCES, n_head, head_size, cached, 1);
+    a.batch.attention.keep_scale = 1.25F;
+    a.dout = rounded(s, input_f32(s, a.batch.out_size, 1), a.batch.out_size);
+    a.out = input_f32(s, a.batch.out_size, 1);
+    const size_t n_embd = (size_t)n_head * (size_t)head_size;
+    struct output forward[1 + BACKWARD_SEQUENCES] = {{a.batch.out_size, NULL, 3e-6 + 1.25 * step}};
+    struct output backward[3 * BACKWARD_SEQUENCES] = {{0}};
+    float *results[1 + BACKWARD_SEQUENCES] = {a.out};
+    for (int i = 0; i < BACKWARD_SEQUENCES; i++) {
+        struct attention_sequence *sequence = &a.batch.sequences[i];
+        const size_t n_query = (size_t)sequence->n_query;
+        float *rows = (float *)(uintptr_t)(sequence->query - (cached ? 0 : (sequence->n_key - sequence->n_query)) *
+                                                                 a.batch.attention.query_stride);
+        round_bf16(rows, rows, (size_t)(cached ? sequence->n_query : sequence->n_key) * 3 * n_embd);
+        if (cached) {
+            round_bf16((float *)(uintptr_t)sequence->key, sequence->key, BACKWARD_CONTEXT * n_embd);
+            round_bf16((float *)(uintptr_t)sequence->value, sequence->value, BACKWARD_CONTEXT * n_embd);
+        }
+        if (dropout) sequence->keep = keep_make(s, &a.batch, i);
+        results[1 + i] = a.lse[i] = input_f32(s, (size_t)n_head * n_query, 1);
+        forward[1 + i] = (struct output){(size_t)n_head * n_query, NULL, 3e-6};
+        backward[3 * i] = (struct output){n_query * 3 * n_embd, NULL, 2e-5 + 6 * step};
+        for (int j = 1; j < 3 && cached; j++) {
+            backward[3 * i + j] = (struct output){BACKWARD_CONTEXT * n_embd, NULL, 2e-5 + 6 * step};
+        }
+    }
+    char what[100];
+    snprintf(what, sizeof what, "attention, head size %d, %s%s", head_size, cached ? "cache" : "fused rows",
+             dropout ? ", dropout" : "");
+    bf16_compare(s, what, training_call, &a, &a, forward, 1 + BACKWARD_SEQUENCES);
+    training_call(s->ref, &a, results);
+    bf16_compare(s, what, attention_backward_call, &a, &a, backward, 3 * BACKWARD_SEQUENCES);
+    subjects_clear(s);
+}
+
 static void test_bf16_products(void **state) {
     (void)state;
     struct subjects s = {.n = 1, .ref = ops_new(OPS_REF, 1, NULL)};
@@ -132,6 +176,10 @@ static void test_bf16_products(void **state) {
             bf16_head(&s, (enum dtype)dtype, 600, 16, 301);
         }
         bf16_head(&s, DTYPE_F32, 19, 8, 6500);
+        static const int head_sizes[] = {64, 16, 48, 25};
+        for (int i = 0; i < 4; i++) {
+            for (int mode = 0; mode < 4; mode++) bf16_attention(&s, head_sizes[i], mode % 2 == 1, mode / 2 == 1);
+        }
     }
     for (int t = 0; t < THREADS; t++) ops_free(s.list[0].ops[t]);
     ops_free(s.ref);

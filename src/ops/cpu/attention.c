@@ -2,14 +2,24 @@
 //
 // The parts are numbered through, heads of a sequence one after another, and the threads take the next
 // number as they come free; later blocks of queries see more keys, so each head begins with its last.
+#include "ops/cpu/attention_bf16.h"
 #include "ops/cpu/cpu.h"
 
 static int query_blocks(const struct attention_sequence *sequence) {
     return (sequence->n_query + ATTEND_QUERIES - 1) / ATTEND_QUERIES;
 }
 
+enum {
+    BF16_QUERIES = 4 // fewer of them are dot products with keys that are read once, which rounding would only slow down
+};
+
+static bool rounds(const struct ops *ops, const struct attention *attention) {
+    return ops->compute == OPS_COMPUTE_BF16 && attend_bf16_takes(attention);
+}
+
 struct attention_job {
     const struct kernels *kernels;
+    bool bf16;
     const struct attention *attention;
     const struct attention_sequence *sequences;
     int64_t n_parts;
@@ -33,14 +43,20 @@ static void attention_work(void *memory, int thread, int n_threads) {
         const int block = n_blocks - 1 - (int)((part - start) % n_blocks);
         const int first = block * ATTEND_QUERIES;
         const int rest = job->sequences[s].n_query - first;
-        job->kernels->attend(job->attention, &job->sequences[s], head, first,
-                             rest < ATTEND_QUERIES ? rest : ATTEND_QUERIES);
+        const int n = rest < ATTEND_QUERIES ? rest : ATTEND_QUERIES;
+#if defined(__x86_64__)
+        if (job->bf16 && n >= BF16_QUERIES) {
+            attend_bf16(job->attention, &job->sequences[s], head, first, n);
+            continue;
+        }
+#endif
+        job->kernels->attend(job->attention, &job->sequences[s], head, first, n);
     }
 }
 
 void cpu_attention(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                    int n_sequences) {
-    struct attention_job job = {cpu_of(ops)->kernels, attention, sequences, 0, {0}};
+    struct attention_job job = {cpu_of(ops)->kernels, rounds(ops, attention), attention, sequences, 0, {0}};
     int64_t work = 0;
     for (int s = 0; s < n_sequences; s++) {
         job.n_parts += (int64_t)attention->n_head * query_blocks(&sequences[s]);
@@ -51,6 +67,7 @@ void cpu_attention(struct ops *ops, const struct attention *attention, const str
 
 struct backward_job {
     const struct kernels *kernels;
+    bool bf16;
     const struct attention *attention;
     const struct attention_sequence *sequences;
     const struct attention_gradient *gradients;
@@ -75,15 +92,22 @@ static void backward_work(void *memory, int thread, int n_threads) {
     int64_t start = 0; // number of the first part of entry s and those that share its keys
     for (int64_t part = team_take(&job->counter); part < job->n_parts; part = team_take(&job->counter)) {
         for (; part >= start + n_head; start += n_head) s += sharing(job, s);
-        job->kernels->attend_backward(job->attention, &job->sequences[s], &job->gradients[s], sharing(job, s),
-                                      (int)(part - start));
+        const int n = sharing(job, s), head = (int)(part - start);
+#if defined(__x86_64__)
+        if (job->bf16) {
+            attend_backward_bf16(job->attention, &job->sequences[s], &job->gradients[s], n, head);
+            continue;
+        }
+#endif
+        job->kernels->attend_backward(job->attention, &job->sequences[s], &job->gradients[s], n, head);
     }
 }
 
 void cpu_attention_backward(struct ops *ops, const struct attention *attention,
                             const struct attention_sequence *sequences, const struct attention_gradient *gradients,
                             int n_sequences) {
-    struct backward_job job = {cpu_of(ops)->kernels, attention, sequences, gradients, n_sequences, 0, {0}};
+    struct backward_job job = {
+        cpu_of(ops)->kernels, rounds(ops, attention), attention, sequences, gradients, n_sequences, 0, {0}};
     for (int s = 0; s < n_sequences; s += sharing(&job, s)) job.n_parts += attention->n_head;
     int64_t work = 0;
     for (int s = 0; s < n_sequences; s++) {
