@@ -99,8 +99,8 @@ enum llm_quantize {
 
 enum llm_compute {
     LLM_COMPUTE_F32,
-    LLM_COMPUTE_BF16, // large products (a prompt's, not a single token's) with operands rounded to BF16, sums and
-                      // trained weights in F32; where the CPU has instructions for it
+    LLM_COMPUTE_BF16, // large products (a prompt's and its attention's, not a single token's) with operands rounded to
+                      // BF16, sums and trained weights in F32; where the CPU has instructions for it
 };
 
 struct llm_engine_options {
