@@ -104,7 +104,7 @@ struct adamw {
 // What products are computed with.
 enum ops_compute {
     OPS_COMPUTE_F32,
-    OPS_COMPUTE_BF16 // operands of large products rounded to BF16, sums in F32
+    OPS_COMPUTE_BF16 // operands of large products, and attention's, rounded to BF16, sums in F32
 };
 
 struct ops {
@@ -209,8 +209,8 @@ struct ops {
 struct ops *ops_new(int level, int n_threads, struct llm_error *err);
 void ops_free(struct ops *ops);
 
-// Large products round their operands to BF16 from now on. An error where the CPU has no instructions for it: there it
-// would only be slower.
+// Large products, and attention of several queries, round their operands to BF16 from now on. An error where the CPU
+// has no instructions for it: there it would only be slower.
 bool ops_use_bf16(struct ops *ops, struct llm_error *err);
 
 const char *ops_level_name(enum ops_level level);

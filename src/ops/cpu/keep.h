@@ -5,10 +5,6 @@
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/vector.h"
 
-INLINE int clamp(int x, int low, int high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 // to[c][r] = from[r][c], bytes, 8 by 8: halves, quarters and eighths of the square change places (Warren, Hacker's
 // Delight, section 7-3).
 static void transpose_eight_bytes(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride) {

@@ -42,6 +42,10 @@ typedef int16_t vs __attribute__((vector_size(2 * LANES)));
 typedef float vf_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint16_t vh_memory __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
+INLINE int clamp(int x, int low, int high) {
+    return x < low ? low : x > high ? high : x;
+}
+
 INLINE vf vf_load(const float *p) {
     return *(const vf_memory *)p;
 }
