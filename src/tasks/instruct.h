@@ -40,7 +40,5 @@ size_t instruct_data_side(const struct instruct_data *data, enum train_side side
 // An example of a side, valid until the next call.
 bool instruct_data_example(struct instruct_data *data, enum train_side side, int64_t number,
                            struct train_example *example, struct llm_error *err);
-// The entries of the test part as the book writes them, a new JSON list; NULL when out of memory.
-json_t *instruct_data_test(const struct instruct_data *data);
 
 #endif

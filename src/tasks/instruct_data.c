@@ -111,18 +111,3 @@ bool instruct_data_example(struct instruct_data *data, enum train_side side, int
     *example = (struct train_example){.ids = batch->ids, .targets = batch->targets, .n = batch->n_tokens};
     return true;
 }
-
-json_t *instruct_data_test(const struct instruct_data *data) {
-    size_t n;
-    const size_t first = instruct_data_side(data, TRAIN_TEST, &n);
-    json_t *list = json_array();
-    for (size_t i = first; list != NULL && i < first + n; i++) {
-        const struct instruction *item = &data->instructions.items[i];
-        json_t *entry = json_pack("{s:s, s:s, s:s}", "instruction", item->instruction, "input", item->input, "output",
-                                  item->output);
-        if (entry != NULL && json_array_append_new(list, entry) == 0) continue;
-        json_decref(list);
-        list = NULL;
-    }
-    return list;
-}

@@ -157,12 +157,11 @@ static bool answer_with(struct instruct_run *run, struct llm_engine *engine, con
     struct instruct_data *data = &run->data;
     struct llm_respond_options respond = run->options->answers;
     respond.callbacks = run->options->train.callbacks;
-    struct respond_entries entries = {.file = data->path};
-    entries.items = data->instructions.items + instruct_data_side(data, TRAIN_TEST, &entries.n);
-    entries.list = instruct_data_test(data);
-    const bool ok = entries.list != NULL
-                        ? respond_entries(engine, &data->template, &entries, path, &respond, result, err)
-                        : error_memory(err, "answers");
+    struct respond_entries entries;
+    size_t n;
+    const size_t first = instruct_data_side(data, TRAIN_TEST, &n);
+    const bool ok = respond_entries_read(&entries, data->path, &data->instructions, first, n, err) &&
+                    respond_entries(engine, &data->template, &entries, path, &respond, result, err);
     json_decref(entries.list);
     return ok;
 }

@@ -200,6 +200,12 @@ static void add_refusal(const struct http_post *post, struct llm_error *err) {
     json_decref(value);
 }
 
+// Is it this question that the server does not want? Bad request, content too large, unprocessable content: what
+// servers say of one that is longer than the judge's context.
+static bool is_about_question(long status) {
+    return status == 400 || status == 413 || status == 422;
+}
+
 // What to do when no server answers.
 static void add_advice(const struct judge *judge, struct llm_error *err) {
     const size_t used = strlen(err->text), room = sizeof err->text - used;
@@ -265,6 +271,7 @@ enum judge_outcome judge_ask(const struct judge *judge, const char *question, ui
         if (status == 0 && wrong.code == LLM_ERROR_NETWORK) add_advice(judge, &wrong);
         add_refusal(&post, &wrong);
         error_set(err, wrong.code, "%s", wrong.text);
+        if (is_about_question(status)) outcome = JUDGE_REFUSED;
     }
     strbuf_release(&collecting.body);
     free(body);

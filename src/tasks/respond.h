@@ -40,6 +40,10 @@ struct respond_entries {
     const char *file; // where they came from, for sentences
 };
 
+// Entries first to first + n of the file that `instructions` are from, with all keys they have, in their order.
+// `entries->list` is released by the caller, after a failure too.
+bool respond_entries_read(struct respond_entries *entries, const char *path, const struct instructions *instructions,
+                          size_t first, size_t n, struct llm_error *err);
 // Answers all entries, going on from `out`.part if that belongs to the same, and writes `out`. `out` may be there.
 bool respond_entries(struct llm_engine *engine, const struct template *template, struct respond_entries *entries,
                      const char *out, const struct llm_respond_options *options, struct llm_respond_result *result,

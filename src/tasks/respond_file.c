@@ -227,21 +227,45 @@ static bool append_lines(json_t *list, const char *text, struct llm_error *err) 
     return true;
 }
 
-// The entries with all they have.
-static bool read_entries(struct respond_entries *entries, const char *path, bool lines, struct llm_error *err) {
+// The file's list, or its lines as one; NULL on failure.
+static json_t *parse_list(const struct strbuf *text, bool lines, struct llm_error *err) {
+    const size_t mark = text->size >= 3 && memcmp(text->bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    json_t *list = lines ? json_array() : json_parse(text->bytes + mark, text->size - mark, err);
+    if (list == NULL) {
+        error_memory(err, "entries");
+    } else if (lines && !append_lines(list, text->bytes + mark, err)) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+// Entries first to end of a list; NULL when out of memory.
+static json_t *slice(const json_t *list, size_t first, size_t end) {
+    json_t *part = json_array();
+    for (size_t i = first; part != NULL && i < end; i++) {
+        if (json_array_append(part, json_array_get(list, i)) == 0) continue;
+        json_decref(part);
+        return NULL;
+    }
+    return part;
+}
+
+bool respond_entries_read(struct respond_entries *entries, const char *path, const struct instructions *instructions,
+                          size_t first, size_t n, struct llm_error *err) {
+    *entries = (struct respond_entries){.items = instructions->items + first, .n = n, .file = path};
     struct strbuf text;
     strbuf_init(&text, file_max);
-    bool ok = read_text(path, &text, err);
-    if (ok) {
-        const size_t mark = text.size >= 3 && memcmp(text.bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-        entries->list = lines ? json_array() : json_parse(text.bytes + mark, text.size - mark, err);
-        ok = entries->list != NULL || error_memory(err, "entries");
-        ok = ok && (!lines || append_lines(entries->list, text.bytes + mark, err));
-        ok = ok && (json_array_size(entries->list) == entries->n ||
-                    error_set(err, LLM_ERROR_IO, "%s: changed while it was read", path));
-    }
+    json_t *list = NULL;
+    if (read_text(path, &text, err)) list = parse_list(&text, strcmp(instructions->records.unit, "line") == 0, err);
     strbuf_release(&text);
-    return ok;
+    bool ok = list != NULL;
+    if (ok && json_array_size(list) != instructions->n) {
+        ok = error_set(err, LLM_ERROR_IO, "%s: changed while it was read", path);
+    }
+    if (ok) entries->list = slice(list, first, first + n);
+    json_decref(list);
+    return ok && (entries->list != NULL || error_memory(err, "entries"));
 }
 
 bool llm_instruct_respond_file(struct llm_engine *engine, const char *file, const char *out,
@@ -261,8 +285,8 @@ bool llm_instruct_respond_file(struct llm_engine *engine, const char *file, cons
     struct template template = {0};
     bool ok = instructions_read(&instructions, file, false, err) &&
               respond_template(&template, engine, options->template_file, err);
-    struct respond_entries entries = {.items = instructions.items, .n = instructions.n, .file = file};
-    ok = ok && read_entries(&entries, file, strcmp(instructions.records.unit, "line") == 0, err) &&
+    struct respond_entries entries = {0};
+    ok = ok && respond_entries_read(&entries, file, &instructions, 0, instructions.n, err) &&
          respond_entries(engine, &template, &entries, out, options, result, err);
     json_decref(entries.list);
     template_release(&template);

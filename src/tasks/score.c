@@ -97,6 +97,7 @@ static bool ask(struct scoring *scoring, const char *question, struct strbuf *an
             judge_ask(&scoring->judge, question, first_seed + (uint64_t)i, on_tick, scoring, answer, &wrong);
         if (outcome == JUDGE_ANSWERED) *score = score_parse(answer->bytes == NULL ? "" : answer->bytes);
         if (outcome == JUDGE_TOO_LONG && answer->size == 0) strbuf_puts(answer, "(an answer without end)");
+        if (outcome == JUDGE_REFUSED) strbuf_puts(answer, wrong.text);
         if (outcome != JUDGE_FAILED) continue;
         if (wrong.code == LLM_ERROR_CANCELLED || i == ASKED - 1 || !on_tick(scoring)) {
             return error_set(err, wrong.code, "%s", wrong.text);

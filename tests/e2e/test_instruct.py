@@ -30,7 +30,7 @@ def entries(n):
     words = ["red", "blue", "warm", "cold", "old", "new", "big"]
     for i in range(n):
         word = words[i % len(words)]
-        yield {"instruction": f"Say {word}.", "input": "" if i % 3 else f"number {i}", "output": f"It is {word}."}
+        yield {"instruction": f"Say {word}.", "input": "" if i % 3 else f"number {i}", "output": f"It is {word}.", "id": i}
 
 
 def write_json(path, value):
@@ -135,7 +135,7 @@ def test_what_a_run_leaves(trained, data):
     answers = json.loads((trained / ANSWERS).read_text())
     asked = list(entries(40))[34:38]
     assert [{**entry, "model_response": answer["model_response"]} for entry, answer in zip(asked, answers)] == answers
-    assert [list(answer) for answer in answers] == [["instruction", "input", "output", "model_response"]] * 4
+    assert [list(answer) for answer in answers] == [["instruction", "input", "output", "id", "model_response"]] * 4
     assert (trained / "toy-sft.pth").stat().st_size > 1 << 19
     for name in ("loss_plot.gp", "loss_plot.csv"):
         assert (trained / "plots" / name).exists()

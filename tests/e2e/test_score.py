@@ -202,6 +202,19 @@ def test_an_answer_without_end_is_no_score(score, file, behave):
     assert scores_in(file) == [None] + [score_of(i) for i in range(1, 30)]
 
 
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_a_question_that_is_refused_is_no_score(score, file, code):
+    """As servers do with one that is longer than the judge's context: the others are asked nevertheless."""
+    reason = b'{"error": {"message": "Requested tokens (2100) exceed context window of 2048", "type": "invalid_request_error"}}'
+    with Judge(good) as judge:
+        judge.plan = [says.answer, says.status(code, reason), says.status(code, reason), says.answer]
+        result = score(judge)
+    assert result.code == 0 and "Failed: 1 " in result.out
+    assert scores_in(file) == [score_of(0), None] + [score_of(i) for i in range(2, 30)]
+    refusal = json.loads(file.read_text())[1]["score_answer"]
+    assert refusal.endswith(f"/api/chat: the server answered {code}: 'Requested tokens (2100) exceed context window of 2048'")
+
+
 # ---- Servers that fail --------------------------------------------------------------------------
 
 
