@@ -13,6 +13,7 @@
 
 #include <immintrin.h>
 
+#include "ops/cpu/attention_walk.h"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/transpose.h"
 #include "ops/cpu/vector.h"
@@ -295,16 +296,7 @@ void attend_bf16(const struct attention *attention, const struct attention_seque
 // ---- Backward ---------------------------------------------------------------------------------
 
 struct backward {
-    const struct attention *attention;
-    const float *query, *dout; // row 0 is the block's first query, at its head
-    const float *key, *value;  // row 0 is the sequence's first key
-    float *dquery, *dkey, *dvalue;
-    const uint8_t *keep; // [n, keep_stride] or NULL
-    int64_t keep_stride;
-    int n;        // queries of the block
-    int position; // of the first query
-    _Alignas(64) float lse[DEPTH];
-    _Alignas(64) float delta[DEPTH];
+    struct attention_walk walk;                  // first: backward_block() is handed this
     _Alignas(64) across queries, douts;          // [pairs of d][query]
     _Alignas(64) across query_pairs, dout_pairs; // [pairs of queries][d]
     _Alignas(64) along keys, values;
@@ -313,7 +305,6 @@ struct backward {
     _Alignas(64) float dweights[DEPTH][DEPTH]; // dO V^T
     _Alignas(64) along weights, slopes;        // [key][pairs of queries]: P M, dS
     _Alignas(64) across slope_pairs;           // [pairs of keys][query]: dS
-    _Alignas(64) uint8_t kept[DEPTH * DEPTH];
 };
 
 INLINE void store_row(along rows, int t, int i, vf numbers) {
@@ -322,15 +313,15 @@ INLINE void store_row(along rows, int t, int i, vf numbers) {
 
 // dS of key t for LANES queries from i on, 0 for those that do not see it; stores it, and P M.
 INLINE vf slope_of(struct backward *b, int t, int i, vi seeing) {
-    const vf p = vf_exp(vf_load(&b->scores[t][i]) * vf_splat(b->attention->scale) - vf_load(&b->lse[i]));
+    const vf p = vf_exp(vf_load(&b->scores[t][i]) * vf_splat(b->walk.attention->scale) - vf_load(&b->walk.lse[i]));
     vf dp = vf_load(&b->dweights[t][i]);
     vf kept = p;
-    if (b->keep != NULL) {
-        const vf factor = keep_factors(&b->kept[t * DEPTH + i], b->attention->keep_scale);
+    if (b->walk.keep != NULL) {
+        const vf factor = keep_factors(&b->walk.kept[t * DEPTH + i], b->walk.attention->keep_scale);
         kept *= factor;
         dp *= factor;
     }
-    const vf slope = p * (dp - vf_load(&b->delta[i])) * vf_splat(b->attention->scale);
+    const vf slope = p * (dp - vf_load(&b->walk.delta[i])) * vf_splat(b->walk.attention->scale);
     store_row(b->weights, t, i, vf_select(seeing, kept, vf_splat(0)));
     const vf seen = vf_select(seeing, slope, vf_splat(0));
     store_row(b->slopes, t, i, seen);
@@ -339,10 +330,10 @@ INLINE vf slope_of(struct backward *b, int t, int i, vi seeing) {
 
 // P M and dS of LANES queries from i on, zeros up to a whole tile of keys.
 static void slopes_lanes(struct backward *b, int n_keys, int reach, int i) {
-    const int last = i + LANES < b->n ? i + LANES - 1 : b->n - 1;
+    const int last = i + LANES < b->walk.n ? i + LANES - 1 : b->walk.n - 1;
     const int n_any = clamp(reach + last + 1, 0, n_keys);
     const vi lane = vi_splat(i) + vi_lane_numbers();
-    const vi there = lane < vi_splat(b->n);
+    const vi there = lane < vi_splat(b->walk.n);
     for (int t = 0; t < n_any; t += TILE_ROWS) {
         vf slope[TILE_ROWS];
         for (int r = 0; r < TILE_ROWS; r++) {
@@ -355,90 +346,40 @@ static void slopes_lanes(struct backward *b, int n_keys, int reach, int i) {
     }
 }
 
-static void backward_block(struct backward *b, int first, int n_keys) {
-    const struct attention *attention = b->attention;
+static void take_queries(struct backward *b) {
+    const struct attention *attention = b->walk.attention;
+    const int head_size = attention->head_size;
+    pack_transposed(b->queries, b->walk.query, attention->query_stride, b->walk.n, head_size);
+    pack_transposed(b->douts, b->walk.dout, attention->out_stride, b->walk.n, head_size);
+    pack_across(b->query_pairs, b->walk.query, attention->query_stride, b->walk.n, head_size);
+    pack_across(b->dout_pairs, b->walk.dout, attention->out_stride, b->walk.n, head_size);
+}
+
+static void backward_block(struct attention_walk *walk, int first, int n_keys) {
+    struct backward *b = (struct backward *)walk;
+    const struct attention *attention = b->walk.attention;
     const int head_size = attention->head_size;
     const int64_t stride = attention->row_stride;
     const int64_t at = first * stride;
-    const int reach = b->position - first;
-    pack_along(b->keys, b->key + at, stride, n_keys, head_size);
-    pack_along(b->values, b->value + at, stride, n_keys, head_size);
-    pack_across(b->key_pairs, b->key + at, stride, n_keys, head_size);
-    score_block(b->scores, b->keys, n_keys, b->queries, b->n, head_size / 2, reach);
-    score_block(b->dweights, b->values, n_keys, b->douts, b->n, head_size / 2, reach);
-    if (b->keep != NULL) pack_keep(b->kept, b->keep + first, b->keep_stride, b->n, n_keys);
-    for (int i = 0; i < b->n; i += LANES) slopes_lanes(b, n_keys, reach, i);
-    sum_over_queries(b->dvalue + at, stride, n_keys, b->weights, b->dout_pairs, b->n, reach, head_size);
-    sum_over_queries(b->dkey + at, stride, n_keys, b->slopes, b->query_pairs, b->n, reach, head_size);
-    sum_over_keys(b->dquery, attention->query_stride, b->n, NULL, b->slope_pairs, b->key_pairs, n_keys, reach,
+    const int reach = b->walk.position - first;
+    if (first == 0) take_queries(b);
+    pack_along(b->keys, b->walk.key + at, stride, n_keys, head_size);
+    pack_along(b->values, b->walk.value + at, stride, n_keys, head_size);
+    pack_across(b->key_pairs, b->walk.key + at, stride, n_keys, head_size);
+    score_block(b->scores, b->keys, n_keys, b->queries, b->walk.n, head_size / 2, reach);
+    score_block(b->dweights, b->values, n_keys, b->douts, b->walk.n, head_size / 2, reach);
+    if (b->walk.keep != NULL) pack_keep(b->walk.kept, b->walk.keep + first, b->walk.keep_stride, b->walk.n, n_keys);
+    for (int i = 0; i < b->walk.n; i += LANES) slopes_lanes(b, n_keys, reach, i);
+    sum_over_queries(b->walk.dvalue + at, stride, n_keys, b->weights, b->dout_pairs, b->walk.n, reach, head_size);
+    sum_over_queries(b->walk.dkey + at, stride, n_keys, b->slopes, b->query_pairs, b->walk.n, reach, head_size);
+    sum_over_keys(b->walk.dquery, attention->query_stride, b->walk.n, NULL, b->slope_pairs, b->key_pairs, n_keys, reach,
                   head_size);
-}
-
-static float dot_row(const float *a, const float *b, int n) {
-    vf sum = {0};
-    for (int i = 0; i < n; i += LANES) sum += vf_load(a + i) * vf_load(b + i);
-    return vf_sum(sum);
-}
-
-static void zero_rows(float *rows, int64_t stride, int n, int n_columns) {
-    for (int r = 0; r < n; r++) memset(rows + r * stride, 0, (size_t)n_columns * sizeof *rows);
-}
-
-static void take_queries(struct backward *b) {
-    const struct attention *attention = b->attention;
-    const int head_size = attention->head_size;
-    pack_transposed(b->queries, b->query, attention->query_stride, b->n, head_size);
-    pack_transposed(b->douts, b->dout, attention->out_stride, b->n, head_size);
-    pack_across(b->query_pairs, b->query, attention->query_stride, b->n, head_size);
-    pack_across(b->dout_pairs, b->dout, attention->out_stride, b->n, head_size);
-}
-
-// The queries of one entry, block after block; what they add to dkey and dvalue gathers there.
-static void backward_queries(struct backward *b, const struct attention_sequence *sequence,
-                             const struct attention_gradient *gradient, int head) {
-    const struct attention *attention = b->attention;
-    const int n_query = sequence->n_query;
-    const int n_key = sequence->n_key;
-    const int64_t column = (int64_t)head * attention->head_size;
-    b->keep_stride = n_key;
-    for (int first = 0; first < n_query; first += DEPTH) {
-        b->n = n_query - first < DEPTH ? n_query - first : DEPTH;
-        b->position = n_key - n_query + first;
-        b->query = sequence->query + first * attention->query_stride + column;
-        b->dquery = gradient->dquery + first * attention->query_stride + column;
-        b->dout = gradient->dout + first * attention->out_stride + column;
-        const int64_t row = (int64_t)head * n_query + first;
-        b->keep = sequence->keep != NULL ? sequence->keep + row * n_key : NULL;
-        const float *out = sequence->out + first * attention->out_stride + column;
-        for (int i = 0; i < DEPTH; i++) {
-            b->lse[i] = i < b->n ? sequence->lse[row + i] : 0;
-            const int64_t at = i * attention->out_stride;
-            b->delta[i] = i < b->n ? dot_row(b->dout + at, out + at, attention->head_size) : 0;
-        }
-        take_queries(b);
-        zero_rows(b->dquery, attention->query_stride, b->n, attention->head_size);
-        const int n_seen = b->position + b->n;
-        for (int key = 0; key < n_seen; key += DEPTH) {
-            backward_block(b, key, n_seen - key < DEPTH ? n_seen - key : DEPTH);
-        }
-    }
 }
 
 void attend_backward_bf16(const struct attention *attention, const struct attention_sequence *sequences,
                           const struct attention_gradient *gradients, int n, int head) {
-    const int64_t at_key = head * attention->head_stride;
     struct backward b;
-    b.attention = attention;
-    b.key = sequences->key + at_key;
-    b.value = sequences->value + at_key;
-    b.dkey = gradients->dkey + at_key;
-    b.dvalue = gradients->dvalue + at_key;
-    memset(b.kept, 0, sizeof b.kept); // the lanes behind the last query are read as well
-    int n_key = 0;
-    for (int i = 0; i < n; i++) n_key = sequences[i].n_key > n_key ? sequences[i].n_key : n_key;
-    zero_rows(b.dkey, attention->row_stride, n_key, attention->head_size);
-    zero_rows(b.dvalue, attention->row_stride, n_key, attention->head_size);
-    for (int i = 0; i < n; i++) backward_queries(&b, &sequences[i], &gradients[i], head);
+    walk_attention(&b.walk, attention, sequences, gradients, n, head, backward_block);
 }
 
 #endif
