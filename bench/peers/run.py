@@ -4,6 +4,7 @@
     python3 bench/peers/run.py train                     # optimizer steps, against PyTorch
     python3 bench/peers/run.py train --llm-c FOLDER      # ... and against a checkout of llm.c in which train_gpt2 is built
     python3 bench/peers/run.py encode FILE               # a text to ids with GPT-2's vocabulary, on one thread
+    python3 bench/peers/run.py learn FILE                # a vocabulary of 8,192 ids from a text
     python3 bench/peers/run.py classify SMSSpamCollection  # the book's spam recipe and prediction at 124M, against PyTorch
     python3 bench/peers/run.py generate                  # decoding, a prompt, the first token, against llama.cpp and others
     python3 bench/peers/run.py generate --only Q8_0      # ... of one format
@@ -16,6 +17,7 @@ a ratio is that of the medians over the rounds, so that what a shared machine do
 import argparse
 import collections
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -40,6 +42,9 @@ SHAPES = {
     "355M B8 T80": ("355M", ["--synthetic", "355M"], 8, 80),
     "6 layers, 256 wide, B16 T256": ("6x4x256x4096x256", ["bundled"], 16, 256),
 }
+
+
+LEARNT = 8192  # ids
 
 
 def run(command, **options):
@@ -178,12 +183,12 @@ def encode(options):
     size = os.path.getsize(options.file)
     rows = {}  # who: [(MB/s the first time, MB/s when the words are known)]
     for _ in range(options.rounds):
-        output, _ = run([options.my_llm, "bench", "--tokenizer", options.file, "-r", 1, "-t", options.threads, "--json"])
+        output, _ = run([options.my_llm, "bench", "--tokenizer", options.file, "-r", 2, "-t", options.threads, "--json"])
         for row in json.loads(output)["results"]:
             who = "my-llm" if row["n_threads"] == 1 else f"my-llm, {row['n_threads']} threads"
             rows.setdefault(who, []).append((row["first_mb_per_second"]["mean"], row["known_mb_per_second"]["mean"]))
-        for who in ("gigatoken", "tiktoken"):
-            result = json.loads(run([options.python, HERE / "encode_peers.py", who, options.file])[0])
+        for who in filter(re.compile(options.peers).search, ("gigatoken", "tiktoken")):
+            result = json.loads(run([options.python, HERE / "encode_peers.py", who, options.file, "--repetitions", 2])[0])
             rows.setdefault(who, []).append((result["first"], result["known"]))
     medians = {who: [statistics.median(column) for column in zip(*values)] for who, values in rows.items()}
     print(f"{size / 1e6:.1f} MB, GPT-2's vocabulary\n")
@@ -192,6 +197,32 @@ def encode(options):
     for who, (first, known) in medians.items():
         ours = medians["my-llm"]
         print(f"| {who} | {first:.1f} | {ours[0] / first:.2f} × | {known:.1f} | {ours[1] / known:.2f} × |")
+
+
+def learn(options):
+    """A vocabulary of 8,192 ids from a text. Ours is the whole process, theirs the call alone."""
+    if not options.file:
+        sys.exit("run.py learn needs a FILE of text")
+    rows, merges = {}, {}
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            run([options.my_llm, "tokenize", "--train", options.file, "--out", f"{folder}/v", "--vocab-size", LEARNT],
+                stderr=subprocess.DEVNULL)
+            rows.setdefault("my-llm", []).append(time.perf_counter() - start)
+            lines = pathlib.Path(folder, "v", "merges.txt").read_text().split("\n", 1)[1]
+            merges["my-llm"] = hashlib.sha256(lines.encode()).hexdigest()
+        for who in filter(re.compile(options.peers).search, ("gigatoken", "tokenizers")):
+            words = [options.python, HERE / "encode_peers.py", who, options.file, "--learn", LEARNT]
+            result = json.loads(run(words, stderr=subprocess.DEVNULL)[0].splitlines()[-1])
+            rows.setdefault(who, []).append(result["seconds"])
+            merges[who] = result["sha256"]
+    print(f"{os.path.getsize(options.file) / 1e6:.1f} MB, {LEARNT} ids\n")
+    print("| | seconds | my-llm's ratio | merges |\n| --- | ---: | ---: | --- |")
+    ours = statistics.median(rows["my-llm"])
+    for who, values in rows.items():
+        same = "the same" if merges[who] == merges["my-llm"] else "others"
+        print(f"| {who} | {statistics.median(values):.2f} | {statistics.median(values) / ours:.2f} × | {same} |")
 
 
 # ---- Generating -----------------------------------------------------------------------------
@@ -360,8 +391,8 @@ def generate(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "encode", "generate", "classify"])
-    parser.add_argument("file", nargs="?", help="the text to encode; the messages to classify")
+    parser.add_argument("what", choices=["train", "encode", "learn", "generate", "classify"])
+    parser.add_argument("file", nargs="?", help="the text to encode or to learn from; the messages to classify")
     parser.add_argument("--my-llm", default=HERE.parents[1] / "build" / "my-llm", help="the program (build/my-llm)")
     parser.add_argument("--env", default=pathlib.Path.home() / ".cache" / "my-llm" / "peers", help="where peers are installed")
     parser.add_argument("--python", help="an interpreter that has them already")
@@ -369,7 +400,8 @@ def main():
     parser.add_argument("--steps", type=int, default=3, help="measured in each process")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="shapes or tests whose name matches this regular expression")
-    parser.add_argument("--peers", default="", help="of generate: those whose name matches this: llama, ctranslate2, pytorch")
+    parser.add_argument("--peers", default="", help="of generate, encode and learn: those whose name matches this: llama, "
+                        "ctranslate2, pytorch; gigatoken, tiktoken; gigatoken, tokenizers")
     parser.add_argument("--models", help="where generate keeps the weights it makes (ENV/models, 1.5 GB)")
     parser.add_argument("--no-compile", action="store_true", help="PyTorch eager alone")
     parser.add_argument("--no-bf16", action="store_true", help="my-llm computes in F32 alone")
@@ -379,7 +411,7 @@ def main():
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):
-        {"train": train, "encode": encode, "generate": generate, "classify": classify}[options.what](options)
+        {"train": train, "encode": encode, "learn": learn, "generate": generate, "classify": classify}[options.what](options)
 
 
 if __name__ == "__main__":

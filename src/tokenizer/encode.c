@@ -1,4 +1,4 @@
-// encode.c: text to ids.
+// encode.c: text to ids; see encode.h.
 //
 //     text ─ special tokens cut out ─ pieces (split.h) ─ cache ─ merges (merge.h) ─ ids
 //
@@ -8,22 +8,24 @@
 // tokenizer for the next call; while one call has it, another makes its own, so the tokenizer can be shared.
 //
 // Entries lie in memory as their hashes have it, so a batch of pieces first asks for all of theirs, then looks.
+#include "tokenizer/encode.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/core.h"
-#include "tokenizer/merge.h"
+#include "base/pages.h"
 #include "tokenizer/split.h"
 
 enum {
-    CACHE_KEY = 15,      // longest piece, in bytes, that is cached
-    CACHE_IDS = 4,       // most ids
-    CACHE_WAYS = 2,      // entries among which one look-up looks: a cache line
-    CACHE_MAX_BITS = 16, // 65,536 lines, 4 MiB
+    CACHE_KEY = 15, // longest piece, in bytes, that is cached
+    CACHE_IDS = 4,  // most ids
+    CACHE_WAYS = 2, // entries among which one look-up looks: a cache line
     CACHE_MIN_BITS = 4,
-    SHELF = 16, // caches kept for as many calls at once
-    BATCH = 256 // pieces split at once
+    CACHE_MAX_BITS = 18, // 262,144 lines, 16 MiB: for a text of 16 MB and more
+    CACHE_TEXT_BITS = 6, // a line for so many bytes of text
+    SHELF = 16,          // caches kept for as many calls at once
+    BATCH = 256          // pieces split at once
 };
 
 struct cache_entry {
@@ -50,14 +52,6 @@ struct request {
     struct cache_line *line; // NULL: too long for it
 };
 
-struct encoder {
-    const struct llm_tokenizer *tokenizer;
-    struct encode_cache *cache;
-    struct merge_scratch scratch;
-    int32_t *ids; // [capacity]
-    size_t n_ids, capacity;
-};
-
 // ---- The cache and its shelf ----------------------------------------------------------------
 
 struct encode_shelf *encode_shelf_new(void) {
@@ -72,18 +66,15 @@ void encode_shelf_free(struct encode_shelf *shelf) {
 // One from the shelf that is large enough for a text of this size, or a new one.
 static struct encode_cache *cache_take(struct encode_shelf *shelf, size_t size) {
     int bits = CACHE_MIN_BITS;
-    while (bits < CACHE_MAX_BITS && size >> (bits + 4) != 0) bits++;
+    while (bits < CACHE_MAX_BITS && size >> (bits + CACHE_TEXT_BITS) != 0) bits++;
     struct encode_cache *cache = NULL;
     for (int i = 0; i < SHELF && cache == NULL; i++) {
         if (atomic_load(&shelf->caches[i]) != NULL) cache = atomic_exchange(&shelf->caches[i], NULL);
     }
     if (cache != NULL && cache->bits >= bits) return cache;
     free(cache);
-    const size_t bytes = sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0];
-    cache = aligned_alloc(_Alignof(struct encode_cache), bytes);
-    if (cache == NULL) return NULL;
-    memset(cache, 0, bytes);
-    cache->bits = bits;
+    cache = pages_alloc(sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0]);
+    if (cache != NULL) cache->bits = bits;
     return cache;
 }
 
@@ -104,19 +95,24 @@ static bool encoder_reserve(struct encoder *encoder, size_t n, struct llm_error 
         error_memory(err, "ids");
         return false;
     }
+    pages_hint(ids, capacity * sizeof *ids);
     encoder->ids = ids;
     encoder->capacity = capacity;
     return true;
 }
 
-static bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *tokenizer, size_t size,
-                         struct llm_error *err) {
+bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *tokenizer, size_t size, size_t first,
+                  struct llm_error *err) {
     *encoder = (struct encoder){.tokenizer = tokenizer, .cache = cache_take(tokenizer->shelf, size)};
-    if (encoder->cache == NULL) {
-        error_memory(err, "tokenizer cache");
-        return false;
-    }
-    return encoder_reserve(encoder, size / 4 + CACHE_IDS, err);
+    if (encoder->cache == NULL) return error_memory(err, "tokenizer cache");
+    return encoder_reserve(encoder, first / 4 + CACHE_IDS, err);
+}
+
+void encoder_release(struct encoder *encoder) {
+    if (encoder->cache != NULL) cache_give_back(encoder->tokenizer->shelf, encoder->cache);
+    merge_scratch_release(&encoder->scratch);
+    free(encoder->ids);
+    *encoder = (struct encoder){0};
 }
 
 // The key of a piece of at most CACHE_KEY bytes. `readable` bytes may be read at `piece`. (The length goes into the
@@ -212,34 +208,32 @@ static bool encode_ordinary(struct encoder *encoder, const uint8_t *text, size_t
     }
 }
 
-static bool encode_all(struct encoder *encoder, const uint8_t *text, size_t size, bool allow_special,
-                       struct llm_error *err) {
+bool encoder_add(struct encoder *encoder, const char *text, size_t size, bool allow_special, struct llm_error *err) {
+    const uint8_t *bytes = (const uint8_t *)text;
     const struct llm_tokenizer *tokenizer = encoder->tokenizer;
     size_t at = 0;
     while (allow_special && tokenizer->eot >= 0) {
-        const uint8_t *special = memmem(text + at, size - at, EOT_TEXT, strlen(EOT_TEXT));
+        const uint8_t *special = memmem(bytes + at, size - at, EOT_TEXT, strlen(EOT_TEXT));
         if (special == NULL) break;
-        const size_t before = (size_t)(special - text) - at;
-        if (!encode_ordinary(encoder, text + at, before, size - at, err)) return false;
+        const size_t before = (size_t)(special - bytes) - at;
+        if (!encode_ordinary(encoder, bytes + at, before, size - at, err)) return false;
         if (!encoder_reserve(encoder, 1, err)) return false;
         encoder->ids[encoder->n_ids++] = tokenizer->eot;
         at += before + strlen(EOT_TEXT);
     }
-    return encode_ordinary(encoder, text + at, size - at, size - at, err);
+    return encode_ordinary(encoder, bytes + at, size - at, size - at, err);
 }
 
 bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *text, size_t size, bool allow_special,
                           int32_t **ids, size_t *n_ids, struct llm_error *err) {
     struct encoder encoder;
-    const bool ok = encoder_init(&encoder, tokenizer, size, err) &&
-                    encode_all(&encoder, (const uint8_t *)text, size, allow_special, err);
-    merge_scratch_release(&encoder.scratch);
-    cache_give_back(tokenizer->shelf, encoder.cache);
-    if (!ok) {
-        free(encoder.ids);
-        return false;
+    const bool ok =
+        encoder_init(&encoder, tokenizer, size, size, err) && encoder_add(&encoder, text, size, allow_special, err);
+    if (ok) {
+        *ids = encoder.ids;
+        *n_ids = encoder.n_ids;
+        encoder.ids = NULL;
     }
-    *ids = encoder.ids;
-    *n_ids = encoder.n_ids;
-    return true;
+    encoder_release(&encoder);
+    return ok;
 }

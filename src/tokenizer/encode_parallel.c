@@ -5,27 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pages.h"
 #include "base/team.h"
 #include "base/threads.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/encode.h"
 
 enum {
-    BLOCK = 1 << 18,  // bytes
-    ROUND = 16,       // blocks; more than there are threads, as they do not all take as long
-    ALONE = 2 * BLOCK // a text up to this size is not worth a second thread
+    BLOCK = 1 << 17,   // bytes
+    ROUND = 64,        // blocks; many more than there are threads, as they do not all take as long
+    PER_THREAD = 8,    // at least
+    ALONE = 2 * BLOCK, // a text up to this size is not worth a second thread
 };
 
 struct block {
     const char *text; // [size]
     size_t size;
-    int32_t *ids; // [n]
-    size_t n, at; // where they go
+    int thread;      // whose encoder has the ids,
+    size_t first, n; // from this one on
+    size_t at;       // where they go
     bool failed;
     struct llm_error error;
 };
 
 struct round {
-    const struct llm_tokenizer *tokenizer;
+    struct encoder *encoders; // [n_threads]
     bool allow_special;
     struct block *blocks; // [n]
     int n;
@@ -34,13 +37,16 @@ struct round {
 };
 
 static void encode_blocks(void *job, int thread, int n_threads) {
-    (void)thread;
     (void)n_threads;
     struct round *round = job;
+    struct encoder *encoder = &round->encoders[thread];
+    encoder->n_ids = 0;
     for (int64_t i = team_take(&round->counter); i < round->n; i = team_take(&round->counter)) {
         struct block *block = &round->blocks[i];
-        block->failed = !llm_tokenizer_encode(round->tokenizer, block->text, block->size, round->allow_special,
-                                              &block->ids, &block->n, &block->error);
+        block->thread = thread;
+        block->first = encoder->n_ids;
+        block->failed = !encoder_add(encoder, block->text, block->size, round->allow_special, &block->error);
+        block->n = encoder->n_ids - block->first;
     }
 }
 
@@ -50,7 +56,8 @@ static void copy_blocks(void *job, int thread, int n_threads) {
     struct round *round = job;
     for (int64_t i = team_take(&round->counter); i < round->n; i = team_take(&round->counter)) {
         const struct block *block = &round->blocks[i];
-        memcpy(round->ids + block->at, block->ids, block->n * sizeof *block->ids);
+        const int32_t *ids = round->encoders[block->thread].ids + block->first;
+        memcpy(round->ids + block->at, ids, block->n * sizeof *ids);
     }
 }
 
@@ -74,10 +81,6 @@ static void round_fill(struct round *round, const char **text, size_t *size, int
     }
 }
 
-static void round_release(struct round *round) {
-    for (int i = 0; i < round->n; i++) free(round->blocks[i].ids);
-}
-
 // Appends the ids of the round's blocks to ids [*n_ids], with room for *capacity.
 static bool round_run(struct round *round, struct team *team, size_t *n_ids, size_t *capacity, struct llm_error *err) {
     round->counter = (struct team_counter){0};
@@ -96,6 +99,7 @@ static bool round_run(struct round *round, struct team *team, size_t *n_ids, siz
         const size_t wanted = n > *capacity / 2 * 3 ? n : *capacity / 2 * 3;
         int32_t *ids = reallocarray(round->ids, wanted, sizeof *ids);
         if (ids == NULL) return error_memory(err, "ids");
+        pages_hint(ids, wanted * sizeof *ids);
         round->ids = ids;
         *capacity = wanted;
     }
@@ -105,19 +109,35 @@ static bool round_run(struct round *round, struct team *team, size_t *n_ids, siz
     return true;
 }
 
-static bool encode_rounds(const struct llm_tokenizer *tokenizer, struct team *team, int most, const char *text,
-                          size_t size, bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err) {
+static bool encode_rounds(struct round *round, struct team *team, int most, const char *text, size_t size,
+                          size_t *n_ids, struct llm_error *err) {
     size_t capacity = size / 4 + 1;
-    struct round round = {.tokenizer = tokenizer, .allow_special = allow_special};
-    round.blocks = calloc((size_t)most, sizeof *round.blocks);
-    round.ids = reallocarray(NULL, capacity, sizeof *round.ids);
-    bool ok = (round.blocks != NULL && round.ids != NULL) || error_memory(err, "ids");
+    round->ids = reallocarray(NULL, capacity, sizeof *round->ids);
+    if (round->ids == NULL) return error_memory(err, "ids");
+    pages_hint(round->ids, capacity * sizeof *round->ids);
     *n_ids = 0;
-    while (ok && round.blocks != NULL && size > 0) {
-        round_fill(&round, &text, &size, most);
-        ok = round_run(&round, team, n_ids, &capacity, err);
-        round_release(&round);
+    bool ok = true;
+    while (ok && size > 0) {
+        round_fill(round, &text, &size, most);
+        ok = round_run(round, team, n_ids, &capacity, err);
     }
+    return ok;
+}
+
+static bool encode_with(struct team *team, int n_threads, const struct llm_tokenizer *tokenizer, const char *text,
+                        size_t size, bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err) {
+    const int most = n_threads < ROUND / PER_THREAD ? ROUND : PER_THREAD * n_threads;
+    struct round round = {.allow_special = allow_special};
+    round.blocks = calloc((size_t)most, sizeof *round.blocks);
+    round.encoders = calloc((size_t)n_threads, sizeof *round.encoders);
+    bool ok = round.blocks != NULL && round.encoders != NULL;
+    if (!ok) error_memory(err, "ids");
+    for (int i = 0; ok && i < n_threads; i++) {
+        ok = encoder_init(&round.encoders[i], tokenizer, size, (size_t)BLOCK * PER_THREAD, err);
+    }
+    ok = ok && encode_rounds(&round, team, most, text, size, n_ids, err);
+    for (int i = 0; round.encoders != NULL && i < n_threads; i++) encoder_release(&round.encoders[i]);
+    free(round.encoders);
     free(round.blocks);
     if (!ok) free(round.ids);
     *ids = ok ? round.ids : NULL;
@@ -134,8 +154,7 @@ bool llm_tokenizer_encode_parallel(const struct llm_tokenizer *tokenizer, const 
     }
     struct team *team = team_new(n_threads, err);
     if (team == NULL) return false;
-    const int most = n_threads < ROUND / 4 ? ROUND : 4 * n_threads;
-    const bool ok = encode_rounds(tokenizer, team, most, text, size, allow_special, ids, n_ids, err);
+    const bool ok = encode_with(team, n_threads, tokenizer, text, size, allow_special, ids, n_ids, err);
     team_free(team);
     return ok;
 }

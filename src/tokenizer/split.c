@@ -1,7 +1,7 @@
 // split.c: see split.h.
 //
 // The text goes by in blocks of 64 bytes, each turned into masks of one bit a byte: letters, numbers, white space and
-// so on. Bytes below 0x80, nearly all of most texts, are classed sixteen at a time; the others are decoded one by one
+// so on. Bytes below 0x80, nearly all of most texts, are classed 16 or 64 at a time; the others are decoded one by one
 // and looked up in unicode_classes.c. Where pieces begin is then a few shifts away:
 //
 // - A run of letters, of numbers or of symbols begins where the character before is of another class; but if that is a
@@ -14,8 +14,8 @@
 // White space looks at the character behind it, so a block is taken apart when the one behind it is classed.
 #include "tokenizer/split.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
 #endif
 #include <string.h>
 
@@ -106,7 +106,7 @@ enum {
     BLOCK = 64
 };
 
-#if defined(__SSE2__)
+#if defined(__x86_64__)
 static uint64_t bytes_up_to(const __m128i bytes[4], char from, int n) {
     uint64_t mask = 0;
     for (int i = 0; i < 4; i++) {
@@ -117,8 +117,7 @@ static uint64_t bytes_up_to(const __m128i bytes[4], char from, int n) {
     return mask;
 }
 
-// Classes of the ASCII characters of a block; returns where there are other bytes.
-static uint64_t classify_ascii(const uint8_t *text, struct split_block *block) {
+uint64_t split_classify_plain(const uint8_t *text, struct split_block *block) {
     __m128i bytes[4], lower[4];
     uint64_t wide = 0;
     for (int i = 0; i < 4; i++) {
@@ -133,8 +132,25 @@ static uint64_t classify_ascii(const uint8_t *text, struct split_block *block) {
     block->space = block->space_1 = block->blank | bytes_up_to(bytes, '\t', '\r' - '\t');
     return wide;
 }
+
+__attribute__((target("avx512bw"))) static uint64_t classify_avx512(const uint8_t *text, struct split_block *block) {
+    const __m512i bytes = _mm512_loadu_si512(text);
+    const __m512i from_a = _mm512_sub_epi8(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), _mm512_set1_epi8('a'));
+    const __m512i from_0 = _mm512_sub_epi8(bytes, _mm512_set1_epi8('0'));
+    const __m512i from_tab = _mm512_sub_epi8(bytes, _mm512_set1_epi8('\t'));
+    block->letter = _mm512_cmple_epu8_mask(from_a, _mm512_set1_epi8(25));
+    block->number = _mm512_cmple_epu8_mask(from_0, _mm512_set1_epi8(9));
+    block->blank = _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(' '));
+    block->apostrophe = _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\''));
+    block->space = block->space_1 = block->blank | _mm512_cmple_epu8_mask(from_tab, _mm512_set1_epi8('\r' - '\t'));
+    return _mm512_movepi8_mask(bytes);
+}
+
+split_classify_fn *split_classify_best(void) {
+    return __builtin_cpu_supports("avx512bw") ? classify_avx512 : split_classify_plain;
+}
 #else
-static uint64_t classify_ascii(const uint8_t *text, struct split_block *block) {
+uint64_t split_classify_plain(const uint8_t *text, struct split_block *block) {
     uint64_t wide = 0;
     for (int i = 0; i < BLOCK; i++) {
         const uint64_t bit = (uint64_t)1 << i;
@@ -147,6 +163,10 @@ static uint64_t classify_ascii(const uint8_t *text, struct split_block *block) {
         if (text[i] == '\'') block->apostrophe |= bit;
     }
     return wide;
+}
+
+split_classify_fn *split_classify_best(void) {
+    return split_classify_plain;
 }
 #endif
 
@@ -197,7 +217,7 @@ static void classify_next(struct splitter *splitter) {
         if (left > 0) memcpy(tail, text, left);
         text = tail;
     }
-    const uint64_t wide = classify_ascii(text, &block);
+    const uint64_t wide = splitter->classify(text, &block);
     if (wide != 0) classify_wide(splitter, wide, &block);
     block.other = ~(block.letter | block.number | block.space);
     splitter->next = block;
@@ -260,6 +280,7 @@ static void advance(struct splitter *splitter) {
 size_t split_next(struct splitter *splitter, size_t *ends, size_t max) {
     if (!splitter->begun) {
         splitter->begun = true;
+        if (splitter->classify == NULL) splitter->classify = split_classify_best();
         classify_next(splitter);
         advance(splitter);
         splitter->starts &= ~(uint64_t)1; // ends nothing
@@ -267,8 +288,13 @@ size_t split_next(struct splitter *splitter, size_t *ends, size_t max) {
     }
     size_t n = 0;
     while (n < max && !splitter->ended) {
+        const size_t at = splitter->at;
         uint64_t starts = splitter->starts;
-        for (; starts != 0 && n < max; starts &= starts - 1) ends[n++] = splitter->at + (size_t)__builtin_ctzll(starts);
+        if (max - n >= BLOCK) { // there is room for all
+            for (; starts != 0; starts &= starts - 1) ends[n++] = at + (size_t)__builtin_ctzll(starts);
+        } else {
+            for (; starts != 0 && n < max; starts &= starts - 1) ends[n++] = at + (size_t)__builtin_ctzll(starts);
+        }
         splitter->starts = starts;
         if (starts != 0 || n == max) break;
         if (splitter->next_at < splitter->size) {

@@ -35,10 +35,18 @@ struct split_block {
     uint64_t space_1, space_2, space_3; // first bytes of white space of so many bytes
 };
 
+// Fills the masks of the ASCII characters in 64 bytes and returns where there are other bytes.
+typedef uint64_t split_classify_fn(const uint8_t *text, struct split_block *block);
+
+// For any processor, and the fastest for this one: the same masks.
+split_classify_fn split_classify_plain;
+split_classify_fn *split_classify_best(void);
+
 // A text being split. Set text and size; the rest is 0 at first.
 struct splitter {
     const uint8_t *text; // [size]
     size_t size;
+    split_classify_fn *classify; // NULL: the fastest
     bool begun, ended;
     struct split_block block; // whose pieces are given out
     size_t at;                // where it begins

@@ -74,9 +74,21 @@ static size_t reference_piece(const struct character *text, size_t n, size_t at)
     return length;
 }
 
+static void assert_ends(struct splitter *splitter, size_t most, const size_t *expected, size_t n) {
+    size_t ends[200];
+    for (size_t at = 0, found = 0; at < n; at += found) {
+        found = split_next(splitter, ends, most);
+        assert_in_range(found, 1, n - at);
+        assert_memory_equal(ends, expected + at, found * sizeof *ends);
+    }
+    assert_int_equal(split_next(splitter, ends, most), 0);
+}
+
+// One piece at a time and many, with every way of classing bytes.
 static void assert_split(const char *bytes, size_t size) {
     struct character *text = calloc(size + 1, sizeof *text);
-    size_t n = 0;
+    size_t *expected = calloc(size + 1, sizeof *expected);
+    size_t n = 0, n_pieces = 0;
     for (size_t at = 0; at < size; n++) {
         size_t length = 0;
         text[n].begin = at;
@@ -85,16 +97,18 @@ static void assert_split(const char *bytes, size_t size) {
         at += length;
     }
     text[n].begin = size;
-
-    struct splitter splitter = {.text = (const uint8_t *)bytes, .size = size};
     for (size_t at = 0; at < n;) {
         at += reference_piece(text, n, at);
-        size_t end = 0;
-        assert_int_equal(split_next(&splitter, &end, 1), 1);
-        assert_int_equal(end, text[at].begin);
+        expected[n_pieces++] = text[at].begin;
     }
-    size_t ends[8];
-    assert_int_equal(split_next(&splitter, ends, 8), 0);
+    split_classify_fn *const ways[] = {split_classify_plain, split_classify_best()};
+    for (int way = 0; way < 2; way++) {
+        struct splitter one = {.text = (const uint8_t *)bytes, .size = size, .classify = ways[way]};
+        struct splitter many = one;
+        assert_ends(&one, 1, expected, n_pieces);
+        assert_ends(&many, 200, expected, n_pieces);
+    }
+    free(expected);
     free(text);
 }
 
