@@ -383,7 +383,7 @@ struct llm_train_plan {
     int64_t n_validation;   // held back
     int64_t n_steps;        // of the whole run
     int64_t steps_an_epoch; // optimizer steps in one pass over the examples
-    int64_t warmup_steps;
+    int64_t warmup_steps, cooldown_steps;
     int64_t n_tokens;          // the whole run reads, the same ones once an epoch
     int64_t n_params;          // that are trained
     int64_t bytes_weights;     // all weights, F32
@@ -433,7 +433,8 @@ struct llm_train_options {
     double max_minutes;     // stop with a checkpoint after this time; 0: never (0)
     double lr;              // learning rate, at its highest (5e-4)
     int schedule;           // enum llm_schedule (cosine)
-    double min_lr;          // where the cosine ends; negative: a tenth of lr (-1)
+    double min_lr;          // where the cosine or the cooldown ends; negative: a tenth of lr (-1)
+    double cooldown;        // steps at the end in which a constant rate falls linearly; below 1: a share of all (0)
     double warmup;          // steps of linear warm-up; below 1: this share of all steps (0.05)
     double initial_lr;      // at the first step of warm-up; negative: lr / steps of warm-up (-1)
     int batch_size;         // examples a batch (8)

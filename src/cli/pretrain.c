@@ -88,8 +88,8 @@ static const char *contradiction(const struct pretrain_args *args) {
                    "--n-embd, --untied, --no-qkv-bias and --init-scheme are for new models";
     }
     const struct llm_train_options *train = &args->pretrain.train;
-    if (train->schedule == LLM_SCHEDULE_CONSTANT && is_given(args, "min-lr")) {
-        return "--min-lr is where the cosine ends, and the schedule is constant";
+    if (train->schedule == LLM_SCHEDULE_CONSTANT && train->cooldown == 0 && is_given(args, "min-lr")) {
+        return "--min-lr is where cosine or cooldown end, and the schedule is constant";
     }
     if (train->resume && train->overwrite) return "--resume and --force exclude each other";
     if (args->pretrain.n_embd % args->pretrain.n_head != 0) return "--n-head does not divide --n-embd";
@@ -134,7 +134,9 @@ const struct command command_pretrain = {
         "plot as PDF, SVG and PNG. Until the end it holds a checkpoint: after Ctrl-C, --max-minutes or a power cut, "
         "the "
         "same command with --resume goes on from it, and ends with the same model to the bit. --resume with other "
-        "texts, model or settings is refused; threads, --save-every, --max-minutes and --recompute may differ.\n\n"
+        "texts, model or settings is refused; threads, --save-every, --max-minutes and --recompute may differ, and at "
+        "a "
+        "constant learning rate --steps and --cooldown, too.\n\n"
         "Random numbers are PyTorch's: --preset book-ch5 is the run of chapter 5 of Raschka's \"Build a Large Language "
         "Model From Scratch\", --preset book-appendix-d that of its appendix D, from the same seed.",
     .examples = "  $ my-llm pretrain the-verdict.txt --out run --preset book-ch5\n"

@@ -20,10 +20,12 @@ extern const char *const train_decays[];
      NULL},                                                                                                            \
     {"lr", 0, OPTION_DOUBLE, F(lr), "RATE", "learning rate, at its highest", 0, 100, NULL},                            \
     {"schedule", 0, OPTION_CHOICE, F(schedule), "HOW", "the learning rate after warm-up", 0, 0, train_schedules},      \
-    {"min-lr", 0, OPTION_DOUBLE, F(min_lr), "RATE", "where the cosine ends; a tenth of --lr when not given", 0, 100,   \
-     NULL},                                                                                                            \
+    {"min-lr", 0, OPTION_DOUBLE, F(min_lr), "RATE", "where cosine or cooldown end; a tenth of --lr when not given", 0, \
+     100, NULL},                                                                                                             \
     {"warmup", 0, OPTION_DOUBLE, F(warmup), "N", "steps of linear warm-up; below 1: this share of all steps", 0, 1e12, \
      NULL},                                                                                                            \
+    {"cooldown", 0, OPTION_DOUBLE, F(cooldown), "N",                                                                   \
+     "steps at the end in which a constant rate falls linearly; below 1: this share of all steps", 0, 1e12, NULL},     \
     {"initial-lr", 0, OPTION_DOUBLE, F(initial_lr), "RATE",                                                            \
      "learning rate that warm-up begins with; --lr divided by its steps when not given", 0, 100, NULL},                \
     {"batch-size", 0, OPTION_INT, F(batch_size), "N", "examples a batch", 1, 65536, NULL},                             \

@@ -23,8 +23,10 @@ static void show_plan(const struct llm_train_event *event) {
     amount_text(activations, sizeof activations, plan->bytes_activations, "bytes");
     printf("parameters  %" PRId64 " trained\n", plan->n_params);
     printf("examples    %" PRId64 " to learn from, %" PRId64 " held back\n", plan->n_examples, plan->n_validation);
-    printf("steps       %" PRId64 " (%" PRId64 " an epoch, %" PRId64 " of warm-up), %" PRId64 " tokens in all\n",
-           plan->n_steps, plan->steps_an_epoch, plan->warmup_steps, plan->n_tokens);
+    printf("steps       %" PRId64 " (%" PRId64 " an epoch, %" PRId64 " of warm-up", plan->n_steps, plan->steps_an_epoch,
+           plan->warmup_steps);
+    if (plan->cooldown_steps > 0) printf(", %" PRId64 " of cooldown", plan->cooldown_steps);
+    printf("), %" PRId64 " tokens in all\n", plan->n_tokens);
     printf("memory      %s: weights %s, gradients %s, moments %s, activations %s%s\n", total, weights, gradients,
            moments, activations, plan->recompute ? " (computed again in backward)" : "");
     time_text(each, sizeof each, plan->seconds);

@@ -217,13 +217,14 @@ static bool check_numbers(const uint8_t *bytes, size_t size, const struct optimi
 }
 
 bool checkpoint_parse(const uint8_t *bytes, size_t size, struct train_state *state, const json_t *run,
-                      const struct optimizer *optimizer, struct llm_error *err) {
+                      int64_t steps_an_epoch, const struct optimizer *optimizer, struct llm_error *err) {
     size_t head = 0;
     json_t *json = parse_header(bytes, size, &head, err);
     if (json == NULL) return false;
     struct train_state read = {0};
-    const bool ok = train_identity_check(json_object_get(json, "run"), run, err) && get_state(json, &read, err) &&
-                    check_numbers(bytes + head, size - head, optimizer, err) &&
+    const int64_t done = json_integer_value(json_object_get(json, "step"));
+    const bool ok = train_resume_check(json_object_get(json, "run"), run, steps_an_epoch, done, err) &&
+                    get_state(json, &read, err) && check_numbers(bytes + head, size - head, optimizer, err) &&
                     get_measures(json, state->measures, err);
     json_decref(json);
     read.measures = state->measures;
@@ -242,11 +243,11 @@ bool checkpoint_parse(const uint8_t *bytes, size_t size, struct train_state *sta
     return true;
 }
 
-bool checkpoint_read(const char *path, struct train_state *state, const json_t *run, const struct optimizer *optimizer,
-                     struct llm_error *err) {
+bool checkpoint_read(const char *path, struct train_state *state, const json_t *run, int64_t steps_an_epoch,
+                     const struct optimizer *optimizer, struct llm_error *err) {
     struct file_map map;
     if (!file_map_open(&map, path, err)) return false;
-    const bool ok = checkpoint_parse(map.bytes, map.size, state, run, optimizer, err);
+    const bool ok = checkpoint_parse(map.bytes, map.size, state, run, steps_an_epoch, optimizer, err);
     if (!ok) error_prefix(err, "%s", path);
     file_map_close(&map);
     return ok;

@@ -31,13 +31,13 @@ struct train_state {
 bool checkpoint_write(const char *path, const struct train_state *state, const json_t *run,
                       const struct optimizer *optimizer, struct llm_error *err);
 
-// Checks everything before it changes anything: form, checksums, `run`, sizes. Then fills in state and the
-// optimizer's tensors. Sentences begin with the path.
-bool checkpoint_read(const char *path, struct train_state *state, const json_t *run, const struct optimizer *optimizer,
-                     struct llm_error *err);
+// Checks everything before it changes anything: form, checksums, `run` (train_resume_check()), sizes. Then fills in
+// state and the optimizer's tensors. Sentences begin with the path.
+bool checkpoint_read(const char *path, struct train_state *state, const json_t *run, int64_t steps_an_epoch,
+                     const struct optimizer *optimizer, struct llm_error *err);
 
 // The same from bytes in memory: the fuzz target. Sentences do not name the path.
 bool checkpoint_parse(const uint8_t *bytes, size_t size, struct train_state *state, const json_t *run,
-                      const struct optimizer *optimizer, struct llm_error *err);
+                      int64_t steps_an_epoch, const struct optimizer *optimizer, struct llm_error *err);
 
 #endif

@@ -40,6 +40,7 @@ static bool count_steps(struct trainer *trainer, struct llm_error *err) {
     }
     schedule_init(&trainer->schedule, options, plan->n_steps);
     plan->warmup_steps = trainer->schedule.warmup;
+    plan->cooldown_steps = trainer->schedule.cooldown;
     plan->n_tokens = plan->n_steps * per_step * trainer->task->max_tokens;
     return true;
 }

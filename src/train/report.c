@@ -33,10 +33,11 @@ static json_t *memory_json(const struct llm_train_plan *plan) {
 }
 
 static json_t *plan_json(const struct llm_train_plan *plan) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "examples", (json_int_t)plan->n_examples,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "examples", (json_int_t)plan->n_examples,
                      "validation_examples", (json_int_t)plan->n_validation, "steps", (json_int_t)plan->n_steps,
                      "steps_an_epoch", (json_int_t)plan->steps_an_epoch, "warmup_steps", (json_int_t)plan->warmup_steps,
-                     "trained_parameters", (json_int_t)plan->n_params, "bytes", memory_json(plan));
+                     "cooldown_steps", (json_int_t)plan->cooldown_steps, "trained_parameters",
+                     (json_int_t)plan->n_params, "bytes", memory_json(plan));
 }
 
 static json_t *results_json(const struct trainer *trainer) {

@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/schedule.h"
+
 enum {
     MAX_RANK = 4096
 };
+
+#define MAX_STEPS 1e15
 
 void train_options_init(struct llm_train_options *options) {
     *options = (struct llm_train_options){
@@ -59,6 +63,7 @@ static const struct real_limit real_limits[] = {
     REAL("beta1", beta1, 0, 0.999999),        REAL("beta2", beta2, 0, 0.999999),
     REAL("epsilon", epsilon, 1e-30, 1),       REAL("clip", clip, 0, 1e9),
     REAL("dropout", dropout, 0, 0.99),        REAL("lora-alpha", lora_alpha, 1e-6, 1e6),
+    REAL("cooldown", cooldown, 0, 1e12),
 };
 
 static bool check_reals(const struct llm_train_options *options, struct llm_error *err) {
@@ -76,7 +81,7 @@ static bool check_reals(const struct llm_train_options *options, struct llm_erro
 bool train_options_check(const struct llm_train_options *options, struct llm_error *err) {
     const struct whole_limit wholes[] = {
         {"epochs", options->epochs, 1, 1e9},
-        {"steps", (double)options->steps, 0, 1e15},
+        {"steps", (double)options->steps, 0, MAX_STEPS},
         {"schedule", options->schedule, 0, LLM_SCHEDULE_COSINE},
         {"batch-size", options->batch_size, 1, 65536},
         {"grad-accum", options->grad_accum, 1, 65536},
@@ -98,6 +103,9 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
     if (options->adapter && options->lora_rank == 0) {
         return error_set(err, LLM_ERROR_ARGUMENT, "there are no adapters to write: lora-rank is 0");
     }
+    if (options->cooldown > 0 && options->schedule != LLM_SCHEDULE_CONSTANT) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "cooldown is how a constant rate ends, and the cosine falls anyway");
+    }
     if (options->min_lr > options->lr) {
         return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
                          options->lr);
@@ -107,8 +115,9 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
 
 // ---- JSON -----------------------------------------------------------------------------------
 
+static const char *const schedules[] = {"constant", "cosine"};
+
 json_t *train_settings_json(const struct llm_train_options *options) {
-    static const char *const schedules[] = {"constant", "cosine"};
     static const char *const decays[] = {"all", "matrices"};
     static const char *const computes[] = {"f32", "bf16"};
     json_t *lora = NULL;
@@ -117,8 +126,9 @@ json_t *train_settings_json(const struct llm_train_options *options) {
                          "adapter", options->adapter);
         if (lora == NULL) return NULL;
     }
+    json_t *cooldown = options->cooldown > 0 ? json_real(options->cooldown) : NULL;
     return json_pack("{s:i, s:I, s:f, s:s, s:f, s:f, s:f, s:i, s:i, s:f, s:s, s:f, s:f, s:f, s:f, s:b, s:f, s:I, s:I, "
-                     "s:i, s:I, s:s, s:o*}",
+                     "s:i, s:I, s:s, s:o*, s:o*}",
                      "epochs", options->epochs, "steps", (json_int_t)options->steps, "lr", options->lr, "schedule",
                      schedules[options->schedule], "min_lr", options->min_lr, "warmup", options->warmup, "initial_lr",
                      options->initial_lr, "batch_size", options->batch_size, "grad_accum", options->grad_accum,
@@ -126,7 +136,8 @@ json_t *train_settings_json(const struct llm_train_options *options) {
                      "beta2", options->beta2, "epsilon", options->epsilon, "clip", options->clip, "clip_after_warmup",
                      options->clip_after_warmup, "dropout", options->dropout, "seed", (json_int_t)options->seed,
                      "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "patience",
-                     (json_int_t)options->patience, "compute", computes[options->compute], "lora", lora);
+                     (json_int_t)options->patience, "compute", computes[options->compute], "lora", lora, "cooldown",
+                     cooldown);
 }
 
 // A value as a person writes it; "nothing" for what is not there.
@@ -172,4 +183,54 @@ bool train_identity_check(const json_t *saved, const json_t *present, struct llm
         if (json_object_get(present, key) == NULL && !compare_values(key, value, NULL, err)) return false;
     }
     return true;
+}
+
+// ---- Going on for longer ----------------------------------------------------------------------
+
+// Settings of a run that decide how long it is, and so when its learning rate falls, and where to.
+static const char *const lengths[] = {"epochs", "steps", "warmup", "cooldown", "min_lr"};
+
+static double number_of(const json_t *settings, const char *key) {
+    return json_number_value(json_object_get(settings, key));
+}
+
+// The learning rates of a run with these settings; false: no run of ours has them.
+static bool schedule_of(const json_t *settings, int64_t steps_an_epoch, struct schedule *schedule) {
+    const char *name = json_string_value(json_object_get(settings, "schedule"));
+    struct llm_train_options options;
+    train_options_init(&options);
+    const double epochs = number_of(settings, "epochs"), steps = number_of(settings, "steps");
+    options.schedule = name != NULL && strcmp(name, schedules[LLM_SCHEDULE_CONSTANT]) == 0 ? LLM_SCHEDULE_CONSTANT
+                                                                                           : LLM_SCHEDULE_COSINE;
+    options.lr = number_of(settings, "lr");
+    options.min_lr = number_of(settings, "min_lr");
+    options.warmup = number_of(settings, "warmup");
+    options.initial_lr = number_of(settings, "initial_lr");
+    options.cooldown = number_of(settings, "cooldown");
+    const double n_steps = steps > 0 ? steps : epochs * (double)steps_an_epoch;
+    if (!(n_steps >= 1 && n_steps <= MAX_STEPS) || !train_options_check(&options, NULL)) return false;
+    schedule_init(schedule, &options, (int64_t)n_steps);
+    return true;
+}
+
+bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
+                        struct llm_error *err) {
+    const json_t *now = json_object_get(present, "settings");
+    struct schedule before, after;
+    if (!schedule_of(json_object_get(saved, "settings"), steps_an_epoch, &before) ||
+        !schedule_of(now, steps_an_epoch, &after) || !schedule_same(&before, &after, done)) {
+        return train_identity_check(saved, present, err);
+    }
+    json_t *copy = json_deep_copy(saved);
+    if (copy == NULL) return error_memory(err, "settings");
+    json_t *settings = json_object_get(copy, "settings");
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof lengths / sizeof lengths[0]; i++) {
+        json_t *value = json_object_get(now, lengths[i]);
+        json_object_del(settings, lengths[i]);
+        ok = value == NULL || json_object_set(settings, lengths[i], value) == 0 || error_memory(err, "settings");
+    }
+    ok = ok && train_identity_check(copy, present, err);
+    json_decref(copy);
+    return ok;
 }

@@ -239,7 +239,7 @@ static bool resume(struct trainer *trainer, struct llm_error *err) {
                       trainer->out);
     } else {
         struct train_state *state = &trainer->state;
-        ok = checkpoint_read(path, state, trainer->run, &trainer->optimizer, err) &&
+        ok = checkpoint_read(path, state, trainer->run, trainer->plan.steps_an_epoch, &trainer->optimizer, err) &&
              check_position(trainer, path, err) && lora_merge(&trainer->lora, err);
         ok = ok && train_log_resume(&trainer->log, log, state->log_size, err);
         trainer->before = state->seconds;

@@ -507,7 +507,8 @@ def test_places_that_cannot_be_written(my_llm, small, tmp_path):
     (["--out", "x", "--n-head", "5", "--n-embd", "64"], "--n-head does not divide --n-embd"),
     (["--out", "x", "--init", "bundled", "--n-layer", "2"], "--init has a shape already"),
     (["--out", "x", "--resume", "--force"], "--resume and --force exclude each other"),
-    (["--out", "x", "--schedule", "constant", "--min-lr", "0.1"], "--min-lr is where the cosine ends"),
+    (["--out", "x", "--schedule", "constant", "--min-lr", "0.1"], "--min-lr is where cosine or cooldown end"),
+    (["--out", "x", "--cooldown", "5"], "cooldown is how a constant rate ends"),
     (["--out", "x", "--min-lr", "0.1", "--lr", "0.01"], "min-lr is 0.1, higher than lr"),
     (["--out", "x", "--compute", "f16"], "f32 or bf16"),
 ])

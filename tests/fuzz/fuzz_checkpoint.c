@@ -27,7 +27,7 @@ static void parse(const uint8_t *bytes, size_t size) {
     struct train_state state = {.step = -7};
     struct llm_error err = {0};
     json_t *run = json_pack("{s:s}", "data", "abc");
-    const bool ok = checkpoint_parse(bytes, size, &state, run, &optimizer, &err);
+    const bool ok = checkpoint_parse(bytes, size, &state, run, 10, &optimizer, &err);
     json_decref(run);
     check(ok == (err.code == LLM_OK));
     if (ok) {

@@ -80,7 +80,7 @@ static void read_back_to_the_bit(void **state) {
     memset(&read, 0xff, sizeof read);
     read.measures = NULL; // the only field that is read
     struct llm_error err = {0};
-    assert_true(checkpoint_read(f->path, &read, f->run, &other.optimizer, &err));
+    assert_true(checkpoint_read(f->path, &read, f->run, 10, &other.optimizer, &err));
     for (int part = 0; part < SMALL_PARTS; part++) {
         if (part == 1) continue; // gradients are zero between steps
         assert_memory_equal(other.numbers[part], f->small.numbers[part], sizeof other.numbers[part]);
@@ -114,7 +114,8 @@ static void assert_refused(const struct fixture *f, const uint8_t *bytes, size_t
     // In memory of exactly this size, so that a sanitizer sees a byte too far.
     uint8_t *exact = malloc(size > 0 ? size : 1);
     memcpy(exact, bytes, size);
-    if (checkpoint_parse(exact, size, &read, run, &other.optimizer, &err)) fail_msg("accepted; expected: %s", sentence);
+    if (checkpoint_parse(exact, size, &read, run, 10, &other.optimizer, &err))
+        fail_msg("accepted; expected: %s", sentence);
     free(exact);
     if (strstr(err.text, sentence) == NULL) fail_msg("\"%s\" was expected, not \"%s\"", sentence, err.text);
     assert_int_equal(read.step, -77);
@@ -213,7 +214,7 @@ static void another_run(void **state) {
     struct llm_error err = {0};
     f->bytes[0] = 'M';
     assert_true(file_write(f->path, f->bytes, f->size, &err));
-    assert_false(checkpoint_read(f->path, &read, f->run, &f->small.optimizer, &err));
+    assert_false(checkpoint_read(f->path, &read, f->run, 10, &f->small.optimizer, &err));
     assert_true(strncmp(err.text, f->path, strlen(f->path)) == 0);
 }
 

@@ -56,6 +56,55 @@ static void constant_after_warmup(void **state) {
     for (int64_t step = 4; step < 10; step++) assert_rate(&schedule, step, 4e-4);
 }
 
+// The rates are transformers' get_wsd_schedule(num_stable_steps=6, num_decay_steps=4, min_lr_ratio=0.1,
+// decay_type="linear").
+static void constant_with_a_cooldown(void **state) {
+    (void)state;
+    struct llm_train_options options;
+    train_options_init(&options);
+    options.lr = 4e-4;
+    options.schedule = LLM_SCHEDULE_CONSTANT;
+    options.warmup = 0;
+    options.cooldown = 4;
+    struct schedule schedule = schedule_of(&options, 10);
+    for (int64_t step = 0; step < 7; step++) assert_rate(&schedule, step, 4e-4);
+    assert_rate(&schedule, 7, 0.00031);
+    assert_rate(&schedule, 8, 0.00022);
+    assert_rate(&schedule, 9, 0.00013);
+
+    options.cooldown = 0.3;
+    assert_int_equal(schedule_of(&options, 10).cooldown, 3);
+    options.warmup = 2;
+    options.cooldown = 50; // more than there are: all that warm-up leaves
+    schedule = schedule_of(&options, 10);
+    assert_int_equal(schedule.cooldown, 8);
+    assert_rate(&schedule, 2, 4e-4);
+    assert_true(schedule_rate(&schedule, 3) < 4e-4);
+}
+
+static void the_same_so_far(void **state) {
+    (void)state;
+    struct llm_train_options options;
+    train_options_init(&options);
+    options.schedule = LLM_SCHEDULE_CONSTANT;
+    options.warmup = 5;
+    const struct schedule plain = schedule_of(&options, 100);
+    options.cooldown = 10;
+    const struct schedule shorter = schedule_of(&options, 50), longer = schedule_of(&options, 1000);
+    assert_true(schedule_same(&plain, &shorter, 41)); // the cooldown's first step is still at the peak
+    assert_false(schedule_same(&plain, &shorter, 42));
+    assert_true(schedule_same(&plain, &longer, 100));
+    assert_false(schedule_same(&plain, &longer, 101));
+    options.warmup = 6;
+    const struct schedule warmer = schedule_of(&options, 1000);
+    assert_false(schedule_same(&plain, &warmer, 1));
+    options.warmup = 5;
+    options.schedule = LLM_SCHEDULE_COSINE;
+    const struct schedule cosine = schedule_of(&options, 100), longer_cosine = schedule_of(&options, 101);
+    assert_true(schedule_same(&cosine, &longer_cosine, 6));
+    assert_false(schedule_same(&cosine, &longer_cosine, 7));
+}
+
 static void a_tenth_is_where_the_cosine_ends(void **state) {
     (void)state;
     struct llm_train_options options;
@@ -95,6 +144,8 @@ static void everything_is_warmup_of_one_step(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appendix_d),
+        cmocka_unit_test(constant_with_a_cooldown),
+        cmocka_unit_test(the_same_so_far),
         cmocka_unit_test(constant_after_warmup),
         cmocka_unit_test(a_tenth_is_where_the_cosine_ends),
         cmocka_unit_test(warmup_longer_than_the_run),

@@ -244,6 +244,56 @@ static void stopped_and_resumed(void **state) {
     school_free(parts);
 }
 
+// A run at a constant rate becomes longer, then is told to cool down: the same as if it had been known at first.
+static void the_end_is_chosen_later(void **state) {
+    (void)state;
+    struct school *whole = school_new(), *parts = school_new();
+    struct llm_error err = {0};
+    struct llm_train_result result;
+    whole->options.schedule = parts->options.schedule = LLM_SCHEDULE_CONSTANT;
+    whole->options.warmup = parts->options.warmup = 3;
+    whole->options.steps = 20;
+    whole->options.cooldown = 8;
+    assert_true(run(whole, trainable_all(), false, &result, &err));
+
+    parts->stop_after = 6;
+    assert_false(run(parts, trainable_all(), false, &result, &err));
+    parts->options.resume = true;
+    parts->options.epochs = 1000; // 5 steps each
+    parts->stop_after = 12;
+    err = (struct llm_error){0};
+    assert_false(run(parts, trainable_all(), false, &result, &err));
+    assert_non_null(strstr(err.text, "stopped after step 11 of 5000"));
+
+    static const struct {
+        int64_t steps;
+        double cooldown, warmup;
+        const char *sentence;
+    } refused[] = {
+        {20, 12, 3, "the run was begun with epochs 1000, now it is 3"}, // has begun by now
+        {11, 0, 3, "the run was begun with epochs 1000, now it is 3"},  // is over
+        {20, 8, 4, "the run was begun with epochs 1000, now it is 3"},
+    };
+    parts->options.epochs = 3;
+    parts->stop_after = 0;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        err = (struct llm_error){0};
+        parts->options.steps = refused[i].steps;
+        parts->options.cooldown = refused[i].cooldown;
+        parts->options.warmup = refused[i].warmup;
+        assert_false(run(parts, trainable_all(), false, &result, &err));
+        if (strstr(err.text, refused[i].sentence) == NULL) fail_msg("%s", err.text);
+    }
+    parts->options.steps = 20;
+    parts->options.cooldown = 8;
+    parts->options.warmup = 3;
+    err = (struct llm_error){0};
+    assert_true(run(parts, trainable_all(), false, &result, &err));
+    assert_memory_equal(whole->weights.data, parts->weights.data, (size_t)whole->weights.size * sizeof(float));
+    school_free(whole);
+    school_free(parts);
+}
+
 static void a_bad_loss_keeps_the_checkpoint(void **state) {
     (void)state;
     struct school *school = school_new();
@@ -281,8 +331,11 @@ static void only_a_plan(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frozen_layers),       cmocka_unit_test(own_tensors_are_trained),
-        cmocka_unit_test(stopped_and_resumed), cmocka_unit_test(a_bad_loss_keeps_the_checkpoint),
+        cmocka_unit_test(frozen_layers),
+        cmocka_unit_test(own_tensors_are_trained),
+        cmocka_unit_test(stopped_and_resumed),
+        cmocka_unit_test(the_end_is_chosen_later),
+        cmocka_unit_test(a_bad_loss_keeps_the_checkpoint),
         cmocka_unit_test(only_a_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
