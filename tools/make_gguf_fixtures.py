@@ -8,8 +8,11 @@ tests/fixtures/models/text.gguf, f16.gguf, bf16.gguf    the models of those name
                                  (conversion/gpt2.py): linear layers [out, in], vectors and positions F32
 tests/fixtures/models/q8_0.gguf, q4_0.gguf, reference/q8_0.*, q4_0.*    all matrices but the positions in blocks, and
                                  transformers' answers about the numbers that gguf reads out of these blocks
+tests/fixtures/models/q6_k.gguf, reference/q6_k.*    the same with the token embedding in Q6_K, as llama.cpp's quantizer has
+                                 it, which only our own rounding below makes; the other matrices Q4_0
 tests/fixtures/formats/gguf/numbers.bin, q8_0.bin, q4_0.bin    float32 numbers, blocks of 32, and what gguf.quants makes
                                  of them
+tests/fixtures/formats/gguf/q6_k.bin, q6_k.f32    blocks of Q6_K of random bytes, and the numbers that gguf.quants reads
 tests/fuzz/corpus/gguf/          models of a few numbers, and one with a vocabulary of 260 tokens
 """
 import json
@@ -29,7 +32,7 @@ MODELS = os.path.join(TESTS, "fixtures", "models")
 BLOCKS = os.path.join(TESTS, "fixtures", "formats", "gguf")
 CORPUS = os.path.join(TESTS, "fuzz", "corpus", "gguf")
 TYPE = gguf.GGMLQuantizationType
-FILE_TYPES = {TYPE.F32: 0, TYPE.F16: 1, TYPE.BF16: 32, TYPE.Q8_0: 7, TYPE.Q4_0: 2}
+FILE_TYPES = {TYPE.F32: 0, TYPE.F16: 1, TYPE.BF16: 32, TYPE.Q8_0: 7, TYPE.Q4_0: 2, TYPE.Q6_K: 2}
 PARTS = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "lm_head": "output", "ln_1": "attn_norm",
          "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up",
          "mlp.c_proj": "ffn_down"}
@@ -57,7 +60,25 @@ def gguf_tensors(state):
 
 
 def type_of(name, array, dtype):
-    return TYPE.F32 if array.ndim == 1 or name == "position_embd.weight" else dtype
+    if array.ndim == 1 or name == "position_embd.weight":
+        return TYPE.F32
+    return TYPE.Q4_0 if dtype == TYPE.Q6_K and name != "token_embd.weight" else dtype
+
+
+def rounded(array, kind):
+    """In blocks. gguf.quants reads Q6_K but does not make it: scales by the largest magnitude, of 16 and of all."""
+    if kind != TYPE.Q6_K:
+        return gguf.quants.quantize(array, kind)
+    x = array.reshape(-1, 16, 16).astype(np.float32)
+    fine = np.abs(x).max(axis=2) / 31
+    d = (fine.max(axis=1) / 127).astype(np.float16)
+    scales = np.round(fine / d.astype(np.float32)[:, None]).clip(1, 127)
+    q = (np.round(x / (d.astype(np.float32)[:, None] * scales)[:, :, None]).clip(-32, 31) + 32).astype(np.uint8)
+    q = q.reshape(-1, 2, 4, 32)  # halves, quarters
+    low = np.concatenate([q[:, :, :2] & 15 | (q[:, :, 2:] & 15) << 4], axis=2).reshape(len(q), 128)
+    high = (q[:, :, 0] >> 4 | q[:, :, 1] >> 4 << 2 | q[:, :, 2] >> 4 << 4 | q[:, :, 3] >> 4 << 6).reshape(len(q), 64)
+    blocks = np.concatenate([low, high, scales.astype(np.int8).view(np.uint8), d.view(np.uint8).reshape(-1, 2)], axis=1)
+    return blocks.reshape(len(array), -1)
 
 
 def add_vocabulary(writer, folder):
@@ -87,7 +108,7 @@ def write(path, tensors, config, dtype, vocabulary=None):
         add_vocabulary(writer, vocabulary)
     for name, array in tensors.items():
         kind = type_of(name, array, dtype)
-        writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
+        writer.add_tensor(name, rounded(array, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -101,9 +122,9 @@ def convert(name, dtype, vocabulary=False):
     write(os.path.join(MODELS, name + ".gguf"), gguf_tensors(state), config, dtype, folder if vocabulary else None)
 
 
-def quantized(name, dtype):
+def quantized(name, dtype, **changes):
     """A model whose weights are first rounded to blocks, so that its answers are those of what is in the file."""
-    changes = dict(n_embd=32, n_head=2)
+    changes = {"n_embd": 32, "n_head": 2, **changes}
     prompt = list(range(3, 3 + models.N_PROMPT))
     for seed in range(1, 2000):
         model = models.make(seed, **changes)
@@ -112,7 +133,7 @@ def quantized(name, dtype):
             for key, value in model.named_parameters():
                 array = tensors[renamed(key)]
                 kind = type_of(renamed(key), array, dtype)
-                array = gguf.quants.dequantize(gguf.quants.quantize(array, kind), kind)
+                array = gguf.quants.dequantize(rounded(array, kind), kind)
                 value.copy_(torch.from_numpy(array if array.shape == tuple(value.shape) and not key.endswith(
                     (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")) else array.T.copy()))
         greedy, logits, margin = models.reference(model, prompt)
@@ -140,6 +161,10 @@ def blocks():
     numbers.astype("<f4").tofile(os.path.join(BLOCKS, "numbers.bin"))
     gguf.quants.quantize(numbers, TYPE.Q8_0).tofile(os.path.join(BLOCKS, "q8_0.bin"))
     gguf.quants.quantize(numbers, TYPE.Q4_0).tofile(os.path.join(BLOCKS, "q4_0.bin"))
+    six = random.randint(0, 256, (4, 210)).astype(np.uint8)
+    six[:, 208:] = np.array([0.01, -3.5, 6e-8, 100], np.float16).view(np.uint8).reshape(4, 2)
+    six.tofile(os.path.join(BLOCKS, "q6_k.bin"))
+    gguf.quants.dequantize(six, TYPE.Q6_K).astype("<f4").tofile(os.path.join(BLOCKS, "q6_k.f32"))
 
 
 def corpus():
@@ -176,5 +201,6 @@ if __name__ == "__main__":
     convert("bf16", TYPE.BF16)
     quantized("q8_0", TYPE.Q8_0)
     quantized("q4_0", TYPE.Q4_0)
+    quantized("q6_k", TYPE.Q6_K, n_embd=256, n_inner=64, n_layer=1)
     blocks()
     corpus()

@@ -4,7 +4,12 @@
 #include <math.h>
 
 enum {
-    Q_BLOCK = 32 // numbers of a quantised block
+    Q_BLOCK = 32,               // numbers of a quantised block
+    Q6_BLOCK = DTYPE_MAX_BLOCK, // of one of Q6_K
+    Q6_HALF = Q6_BLOCK / 2,
+    Q6_HIGH = Q6_BLOCK / 2,              // where in it the high bits begin,
+    Q6_SCALES = Q6_HIGH + Q6_BLOCK / 4,  // the scales of 16 numbers each,
+    Q6_SCALE = Q6_SCALES + Q6_BLOCK / 16 // and the block's
 };
 
 static const struct dtype_info infos[DTYPE_COUNT] = {
@@ -13,6 +18,7 @@ static const struct dtype_info infos[DTYPE_COUNT] = {
     [DTYPE_BF16] = {"BF16", 1, 2},
     [DTYPE_Q8_0] = {"Q8_0", Q_BLOCK, 2 + Q_BLOCK},
     [DTYPE_Q4_0] = {"Q4_0", Q_BLOCK, 2 + Q_BLOCK / 2},
+    [DTYPE_Q6_K] = {"Q6_K", Q6_BLOCK, Q6_SCALE + 2},
     [DTYPE_OTHER] = {"other", 1, 1},
 };
 
@@ -92,6 +98,19 @@ static void q4_0_to_f32(float *to, const uint8_t *block) {
     }
 }
 
+// Numbers l, l + 32, l + 64 and l + 96 of a half share a byte of high bits; the first two and the last two of them lie
+// in the low and high nibbles of two bytes.
+static void q6_k_to_f32(float *to, const uint8_t *block) {
+    const float scale = read_scale(block + Q6_SCALE);
+    for (int i = 0; i < Q6_BLOCK; i++) {
+        const int half = i / Q6_HALF, quarter = i % Q6_HALF / 32, l = i % 32;
+        const unsigned low = block[half * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
+        const unsigned high = block[Q6_HIGH + half * 32 + l] >> (2 * quarter) & 3;
+        const int8_t fine = (int8_t)block[Q6_SCALES + i / 16];
+        to[i] = scale * (float)fine * (float)((int)(low | high << 4) - 32);
+    }
+}
+
 // The number of the largest magnitude, with its sign.
 static float largest_of(const float *from) {
     float largest = 0;
@@ -143,11 +162,13 @@ void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n) {
         return;
     }
     if (infos[dtype].block > 1) {
-        for (size_t i = 0; i < n; i += Q_BLOCK, bytes += infos[dtype].block_bytes) {
+        for (size_t i = 0; i < n; i += infos[dtype].block, bytes += infos[dtype].block_bytes) {
             if (dtype == DTYPE_Q8_0) {
                 q8_0_to_f32(to + i, bytes);
-            } else {
+            } else if (dtype == DTYPE_Q4_0) {
                 q4_0_to_f32(to + i, bytes);
+            } else {
+                q6_k_to_f32(to + i, bytes);
             }
         }
         return;

@@ -14,8 +14,15 @@ enum dtype {
     DTYPE_Q8_0,  // blocks of 32: F16 scale d, 32 int8 q; the number is d * q        (ggml's block_q8_0)
     DTYPE_Q4_0,  // blocks of 32: F16 scale d, 16 bytes; number i is d * (low nibble of byte i - 8) for i < 16, then the
                  // high nibbles                                                     (ggml's block_q4_0)
+    DTYPE_Q6_K,  // blocks of 256, in halves of 128 numbers: 64 bytes of low nibbles each, 32 bytes of two high bits
+                 // each; 16 int8 scales s, F16 scale d: the number is d * s * (its six bits - 32); read only
+                 //                                                                  (ggml's block_q6_K)
     DTYPE_OTHER, // known by name to a container, not computed with (integer mask buffers)
     DTYPE_COUNT
+};
+
+enum {
+    DTYPE_MAX_BLOCK = 256 // numbers of a block
 };
 
 struct dtype_info {
@@ -30,7 +37,7 @@ bool dtype_from_name(const char *name, enum dtype *dtype);
 // Bytes of n elements. n must be a multiple of the block.
 size_t dtype_bytes(enum dtype dtype, size_t n);
 
-// Widens or rounds (to nearest, ties to even) n numbers. `from` and `to` need no alignment.
+// Widens or rounds (to nearest, ties to even) n numbers. `from` and `to` need no alignment. Nothing is rounded to Q6_K.
 void dtype_to_f32(float *to, const void *from, enum dtype dtype, size_t n);
 void dtype_from_f32(void *to, enum dtype dtype, const float *from, size_t n);
 

@@ -36,8 +36,9 @@ static int64_t nonfinite_u32(const uint8_t *bytes, size_t n, uint32_t exponent) 
 static int64_t nonfinite_blocks(const uint8_t *bytes, enum dtype dtype, size_t n) {
     const struct dtype_info *info = dtype_info(dtype);
     int64_t count = 0;
+    const size_t scale = dtype == DTYPE_Q6_K ? info->block_bytes - 2 : 0; // where it lies
     for (size_t i = 0; i < n; i += info->block, bytes += info->block_bytes) {
-        if (nonfinite_u16(bytes, 1, 0x7c00) > 0) count += (int64_t)info->block;
+        if (nonfinite_u16(bytes + scale, 1, 0x7c00) > 0) count += (int64_t)info->block;
     }
     return count;
 }
@@ -52,6 +53,7 @@ int64_t count_nonfinite(const void *data, enum dtype dtype, size_t n) {
         return nonfinite_u16(data, n, 0x7f80);
     case DTYPE_Q8_0:
     case DTYPE_Q4_0:
+    case DTYPE_Q6_K:
         return nonfinite_blocks(data, dtype, n);
     default:
         return 0;

@@ -15,7 +15,7 @@
 // general.file_type: what most of the matrices are (enum llama_ftype).
 static uint32_t file_type(enum dtype dtype) {
     static const uint32_t types[DTYPE_OTHER] = {
-        [DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_BF16] = 32, [DTYPE_Q8_0] = 7, [DTYPE_Q4_0] = 2};
+        [DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_BF16] = 32, [DTYPE_Q8_0] = 7, [DTYPE_Q4_0] = 2, [DTYPE_Q6_K] = 18};
     return types[dtype];
 }
 

@@ -65,7 +65,7 @@ static void gather_blocks(enum dtype dtype, bool transposed, const uint8_t *from
     for (size_t line = 0; line < n_lines; line++) {
         const uint8_t *const blocks = from + dtype_bytes(dtype, (first_line + line) * length);
         for (size_t at = first; at < first + n;) {
-            float numbers[64]; // no block has more
+            float numbers[DTYPE_MAX_BLOCK];
             const size_t begin = at / block * block, end = begin + block < first + n ? begin + block : first + n;
             dtype_to_f32(numbers, blocks + dtype_bytes(dtype, begin), dtype, block);
             for (; at < end; at++) to[line * line_step + (at - first) * step] = numbers[at - begin];

@@ -24,11 +24,11 @@ static const uint8_t *in_order(const struct param_view *view, bool transposed) {
 }
 
 // The dtype a parameter has in memory. What comes in blocks is computed with where these run along the rows that memory
-// is to have, and else is widened to F32.
+// is to have, and else is widened to F32. So is Q6_K, for which there are no kernels.
 static enum dtype memory_dtype(enum param param, const struct param_view *view, bool transposed) {
     if (!params[param].is_matrix) return DTYPE_F32;
     const bool whole = dtype_info(view->dtype)->block == 1 || in_order(view, transposed) != NULL;
-    return whole ? view->dtype : DTYPE_F32;
+    return whole && view->dtype != DTYPE_Q6_K ? view->dtype : DTYPE_F32;
 }
 
 // Whether the numbers can be used where they lie.

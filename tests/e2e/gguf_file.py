@@ -4,7 +4,7 @@ import struct
 
 U32, I32, F32, STRING, ARRAY = 4, 5, 6, 8, 9
 SIMPLE = {0: "<B", 1: "<b", 2: "<H", 3: "<h", U32: "<I", I32: "<i", F32: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
-BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 30: (1, 2)}  # type: numbers, bytes
+BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 14: (256, 210), 30: (1, 2)}  # type: numbers, bytes
 
 
 def read(path):

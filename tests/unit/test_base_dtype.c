@@ -161,6 +161,21 @@ static void blocks_are_those_of_ggml(void **state) {
     free(numbers);
 }
 
+// Random bytes are blocks, too: all bits count.
+static void six_bits_are_read_as_ggml_does(void **state) {
+    (void)state;
+    size_t size, expected_size;
+    char *blocks = read_blocks("q6_k.bin", &size), *expected = read_blocks("q6_k.f32", &expected_size);
+    const size_t n = expected_size / sizeof(float);
+    assert_int_equal(size, dtype_bytes(DTYPE_Q6_K, n));
+    float *numbers = malloc(expected_size);
+    dtype_to_f32(numbers, blocks, DTYPE_Q6_K, n);
+    assert_memory_equal(numbers, expected, expected_size);
+    free(numbers);
+    free(expected);
+    free(blocks);
+}
+
 // What is no number gives some block, and nothing undefined on the way.
 static void blocks_of_what_is_no_number(void **state) {
     (void)state;
@@ -231,15 +246,11 @@ static void needs_no_alignment(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(widens_as_numpy_and_pytorch_do),
-        cmocka_unit_test(narrowing_undoes_widening),
-        cmocka_unit_test(narrows_as_numpy_and_pytorch_do),
-        cmocka_unit_test(rounds_to_nearest_ties_to_even),
-        cmocka_unit_test(blocks_are_those_of_ggml),
-        cmocka_unit_test(blocks_of_what_is_no_number),
-        cmocka_unit_test(keeps_infinities_and_nans),
-        cmocka_unit_test(knows_names_and_sizes),
-        cmocka_unit_test(needs_no_alignment),
+        cmocka_unit_test(widens_as_numpy_and_pytorch_do),  cmocka_unit_test(narrowing_undoes_widening),
+        cmocka_unit_test(narrows_as_numpy_and_pytorch_do), cmocka_unit_test(rounds_to_nearest_ties_to_even),
+        cmocka_unit_test(blocks_are_those_of_ggml),        cmocka_unit_test(six_bits_are_read_as_ggml_does),
+        cmocka_unit_test(blocks_of_what_is_no_number),     cmocka_unit_test(keeps_infinities_and_nans),
+        cmocka_unit_test(knows_names_and_sizes),           cmocka_unit_test(needs_no_alignment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,7 @@ static void models_in_blocks_give_the_logits_of_their_rounded_weights(void **sta
         const float bound = strcmp(levels[l], "ref") == 0 ? tolerance : blocks_tolerance;
         check_model_within("q8_0.gguf", levels[l], bound);
         check_model_within("q4_0.gguf", levels[l], bound);
+        check_model_within("q6_k.gguf", levels[l], bound);
     }
 }
 

@@ -343,10 +343,10 @@ static void refuses_wrong_tensors(void **state) {
 static void names_what_is_not_supported(void **state) {
     (void)state;
     struct parts parts = parts_new();
-    tensor(&parts, "t", 1, (uint64_t[]){256}, 14, 0);
-    parts.data = 224;
+    tensor(&parts, "t", 1, (uint64_t[]){256}, 13, 0);
+    parts.data = 192;
     expect_code(&parts, LLM_ERROR_UNSUPPORTED,
-                "tensor 't': is stored as Q6_K; F32, F16, BF16, Q8_0 and Q4_0 are supported");
+                "tensor 't': is stored as Q5_K; F32, F16, BF16, Q8_0, Q4_0 and Q6_K are supported");
 }
 
 static void says_what_is_no_gguf_file_at_all(void **state) {
