@@ -159,6 +159,10 @@ bool file_map_open(struct file_map *map, const char *path, struct llm_error *err
     return ok;
 }
 
+void file_map_forget(const struct file_map *map) {
+    if (map->size > 0) madvise((void *)map->bytes, map->size, MADV_DONTNEED); // shared and never written to
+}
+
 void file_map_close(struct file_map *map) {
     if (map->size > 0) munmap((void *)map->bytes, map->size);
     *map = (struct file_map){0};

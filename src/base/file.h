@@ -37,6 +37,8 @@ struct file_map {
 };
 
 bool file_map_open(struct file_map *map, const char *path, struct llm_error *err);
+// Gives back the memory of what was read so far; it is read again when it is looked at.
+void file_map_forget(const struct file_map *map);
 // Unmaps and zeroes. A zeroed map may be closed.
 void file_map_close(struct file_map *map);
 

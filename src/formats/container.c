@@ -92,6 +92,11 @@ void container_free(struct container *container) {
     free(container);
 }
 
+void container_forget(struct container *container) {
+    const struct memory *memory = container->impl;
+    for (int i = 0; i < container->n_files; i++) file_map_forget(&memory->files[i].map);
+}
+
 static int compare_name(const void *name, const void *tensor) {
     return strcmp(name, ((const struct tensor_view *)tensor)->name);
 }

@@ -56,6 +56,9 @@ struct container_format {
 struct container *container_open(const char *path, struct llm_error *err);
 void container_free(struct container *container);
 
+// Gives back the memory of its files; tensors are read again when they are looked at.
+void container_forget(struct container *container);
+
 // The tensor of this name, or NULL.
 const struct tensor_view *container_find(const struct container *container, const char *name);
 

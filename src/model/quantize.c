@@ -160,6 +160,7 @@ static bool weights_convert(struct weights *to, const struct llm_engine *engine,
                                  dtype_bytes(matrix->dtype, (size_t)param_size(&engine->config, (enum param)p)));
             if (matrix->data == NULL) ok = error_memory(err, "weights");
         }
+        if (engine->container != NULL) container_forget(engine->container); // so that there never are both in whole
     }
     if (team != NULL) team_free(team);
     return ok;
