@@ -169,7 +169,10 @@ static void six_bits_are_read_as_ggml_does(void **state) {
     const size_t n = expected_size / sizeof(float);
     assert_int_equal(size, dtype_bytes(DTYPE_Q6_K, n));
     float *numbers = malloc(expected_size);
-    dtype_to_f32(numbers, blocks, DTYPE_Q6_K, n);
+    char *unaligned = malloc(size + 1);
+    memcpy(unaligned + 1, blocks, size);
+    dtype_to_f32(numbers, unaligned + 1, DTYPE_Q6_K, n);
+    free(unaligned);
     assert_memory_equal(numbers, expected, expected_size);
     free(numbers);
     free(expected);
@@ -229,6 +232,7 @@ static void needs_no_alignment(void **state) {
     float block[32] = {-127}, wide[32]; // the largest of a block comes back as it was
     for (int dtype = 0; dtype < DTYPE_OTHER; dtype++) {
         uint8_t bytes[1 + sizeof block];
+        if (dtype == DTYPE_Q6_K) continue; // read only: six_bits_are_read_as_ggml_does()
         if (dtype_info((enum dtype)dtype)->block > 1) {
             dtype_from_f32(bytes + 1, (enum dtype)dtype, block, 32);
             dtype_to_f32(wide, bytes + 1, (enum dtype)dtype, 32);
