@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compares the whole recipe of the book's appendix E (LoRA, rank 16, its alpha 16) with PyTorch's, from models/bundled.
+"""Compares the whole recipe of the book's appendix E (LoRA, rank 16, its alpha 16) with PyTorch's, from tests/fixtures/starter.
 
-    build/my-llm classify train --data SMSSpamCollection --preset book -m bundled --lora-rank 16 --lora-alpha 256 --out RUN
+    build/my-llm classify train --data SMSSpamCollection --preset book -m tests/fixtures/starter --lora-rank 16 --lora-alpha 256 --out RUN
     python tools/check_classify_lora.py SMSSpamCollection RUN
 
 Runs the book's functions (llms-from-scratch 1.0.19: chapter 6, appendix_e's replace_linear_with_lora) in torch 2.15, with

@@ -13,7 +13,7 @@ sms.json      the 5,572 rows of the collection, the balanced set, its split, and
 metrics.json  true and predicted labels, and what scikit-learn says of them
 losses.json   batches of logits and labels with weights of the labels, scikit-learn's "balanced" for n_label texts of
               each; PyTorch's weighted cross-entropy (mean) of each batch, and its gradient
-recipe.json   every number of the book's chapter 6, whole, begun from models/bundled: losses and accuracies
+recipe.json   every number of the book's chapter 6, whole, begun from tests/fixtures/starter: losses and accuracies
 steps124.json the first 60 steps of it at GPT-2's size (124M) and vocabulary, evaluated every 10 steps, begun from the
               random weights that PyTorch gives the book's class with seed 1; these are written to MODEL.pth (650 MB),
               for tools/check_classify_steps.py
@@ -195,35 +195,35 @@ def losses():
 
 # ---- The book's recipe --------------------------------------------------------------------------
 
-BUNDLED = os.path.join(HERE, "..", "..", "..", "models", "bundled")
+STARTER = os.path.join(HERE, "..", "starter")
 
 
 class Tokenizer:
-    """The bundled vocabulary with the method of tiktoken that the book calls."""
+    """The starter's vocabulary with the method of tiktoken that the book calls."""
 
     def __init__(self):
         from tokenizers import Tokenizer as Bpe, models, pre_tokenizers
 
-        self.bpe = Bpe(models.BPE.from_file(os.path.join(BUNDLED, "vocab.json"), os.path.join(BUNDLED, "merges.txt")))
+        self.bpe = Bpe(models.BPE.from_file(os.path.join(STARTER, "vocab.json"), os.path.join(STARTER, "merges.txt")))
         self.bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def encode(self, text):
         return self.bpe.encode(text).ids
 
 
-def bundled_model():
-    """The book's GPTModel with the bundled weights, put there by the book's own function."""
+def starter_model():
+    """The book's GPTModel with the starter's weights, put there by the book's own function."""
     from llms_from_scratch.ch04 import GPTModel
     from llms_from_scratch.ch05 import load_weights_into_gpt
     from safetensors.numpy import load_file
 
-    with open(os.path.join(BUNDLED, "config.json")) as file:
+    with open(os.path.join(STARTER, "config.json")) as file:
         config = json.load(file)
     model = GPTModel({"vocab_size": config["vocab_size"], "context_length": config["n_positions"],
                       "emb_dim": config["n_embd"], "n_heads": config["n_head"], "n_layers": config["n_layer"],
                       "drop_rate": 0.0, "qkv_bias": True})
     tensors = {name.removeprefix("transformer."): value.astype("float32")
-               for name, value in load_file(os.path.join(BUNDLED, "model.safetensors")).items()}
+               for name, value in load_file(os.path.join(STARTER, "model.safetensors")).items()}
 
     def pair(name, first="w", second="b"):
         return {first: tensors[name + ".weight"], second: tensors[name + ".bias"]}
@@ -302,7 +302,7 @@ def recipe(path, choose=train_last_block):
     from llms_from_scratch import ch06
 
     device = torch.device("cpu")
-    model, config = bundled_model()
+    model, config = starter_model()
     loaders, optimizer, made = training(path, Tokenizer(), model, config, choose)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)

@@ -12,9 +12,9 @@ run unchanged, with torch.manual_seed(123) before the loaders.
 small.json    a few entries with their prompts, ids, and batches as they are
 book.json     the 1,100 entries: the split, and an FNV-1a hash for each batch of two passes over the shuffled
               training loader and one each over the two others
-recipe.json   the losses that the book's chapter 7 prints, begun from models/bundled, with the loss on all tokens and on
+recipe.json   the losses that the book's chapter 7 prints, begun from tests/fixtures/starter, with the loss on all tokens and on
               the response only, on 2 threads; on others recipe-N-threads.json
-answers.json  what transformers 5 makes of the bundled model, greedily, for a few test entries
+answers.json  what transformers 5 makes of the starter, greedily, for a few test entries
 
 The targets with the loss on the response only are the collated ones with as many in front ignored as prompt and
 "\\n\\n### Response:\\n", tokenised alone, have tokens, less one. The packed batch is the padded one without its padding.
@@ -128,7 +128,7 @@ def book(path):
     return {"n": {name: len(part) for name, part in parts.items()}, "prompts": fnv(prompts.encode()), "passes": passes}
 
 
-# ---- The recipe, from the bundled model ---------------------------------------------------------
+# ---- The recipe, from the starter --------------------------------------------------------------
 
 def split(path):
     with open(path, encoding="utf-8") as file:
@@ -165,12 +165,12 @@ def recipe(path, response_only, evaluations):
     import io
 
     from llms_from_scratch import ch05
-    from make_classify_fixtures import Tokenizer, bundled_model
+    from make_classify_fixtures import Tokenizer, starter_model
 
     tokenizer, device = Tokenizer(), torch.device("cpu")
     tokenizer.encode = lambda text, allowed_special=None, bpe=tokenizer.bpe: bpe.encode(text).ids
     tokenizer.decode = lambda ids: tokenizer.bpe.decode(ids)
-    model, config = bundled_model()
+    model, config = starter_model()
     train, _, validation = split(path)
     torch.manual_seed(123)
     loaders = [recipe_loader(part, tokenizer, config, part is train, response_only) for part in (train, validation)]
@@ -204,13 +204,13 @@ def recipe(path, response_only, evaluations):
 # ---- Answers, by transformers -------------------------------------------------------------------
 
 def answers(path):
-    from make_classify_fixtures import BUNDLED, Tokenizer
+    from make_classify_fixtures import STARTER, Tokenizer
     from tokenizers import decoders
     from transformers import GPT2LMHeadModel
 
     tokenizer = Tokenizer()
     tokenizer.bpe.decoder = decoders.ByteLevel()
-    model = GPT2LMHeadModel.from_pretrained(BUNDLED, dtype=torch.float32)
+    model = GPT2LMHeadModel.from_pretrained(STARTER, dtype=torch.float32)
     made = []
     for entry in split(path)[1][:12]:
         ids = tokenizer.encode(format_input(entry) + HEADER)

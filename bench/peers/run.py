@@ -40,7 +40,7 @@ SHAPES = {
     "124M B4 T256": ("124M", ["--synthetic", "124M"], 4, 256),
     "124M B1 T1024": ("124M", ["--synthetic", "124M"], 1, 1024),
     "355M B8 T80": ("355M", ["--synthetic", "355M"], 8, 80),
-    "6 layers, 256 wide, B16 T256": ("6x4x256x4096x256", ["bundled"], 16, 256),
+    "6 layers, 256 wide, B16 T256": ("6x4x256x4096x256", [HERE.parents[1] / "tests" / "fixtures" / "starter"], 16, 256),
 }
 
 

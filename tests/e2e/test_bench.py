@@ -170,11 +170,10 @@ def test_tokenizer(my_llm, source, tmp_path):
     assert [row["threads"] for row in csv.DictReader(io.StringIO(result.out))] == ["1", "2"]
 
 
-def test_quantized(my_llm, source):
-    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+def test_quantized(my_llm):
     reports = {}
     for bits in ("none", "q8", "q4", "bf16"):
-        result = my_llm("bench", "--quick", "--json", "--quantize", bits, "bundled", env=env)
+        result = my_llm("bench", "--quick", "--json", "--quantize", bits, "bundled")
         assert result.code == 0, result
         reports[bits] = json.loads(result.out)["model"]
     assert [reports[bits]["memory_dtype"] for bits in reports] == ["F32", "Q8_0", "Q4_0", "BF16"]
@@ -192,15 +191,14 @@ def has_bf16():
     return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
 
 
-def test_compute(my_llm, source):
+def test_compute(my_llm):
     """Prompts in BF16 products where the processor has them, and a sentence where it has not."""
-    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
-    result = my_llm("bench", "--quick", "--json", "--compute", "bf16", "bundled", env=env)
+    result = my_llm("bench", "--quick", "--json", "--compute", "bf16", "bundled")
     if has_bf16():
         assert result.code == 0 and json.loads(result.out)["model"]["compute"] == "BF16", result
     else:
         assert result.code == 1 and "this processor has no instructions for BF16 products" in result.err, result
-    plain = my_llm("bench", "--quick", "--json", "bundled", env=env)
+    plain = my_llm("bench", "--quick", "--json", "bundled")
     assert json.loads(plain.out)["model"]["compute"] == "F32"
 
 

@@ -15,14 +15,9 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PROGRAM, STARTER
 
 WORDS = {"weather": ["rain", "sun", "snow"], "food": ["soup", "bread", "rice"], "work": ["desk", "boss", "mail"]}
-
-
-@pytest.fixture
-def bundled(source):
-    return source / "models" / "bundled"
 
 
 def sentences(n, seed=1):
@@ -77,9 +72,9 @@ def trained(trained_once, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def learned(source, tmp_path_factory):
+def learned(tmp_path_factory):
     """A run that began with a model that can learn something in so few steps."""
-    return tune(source / "models" / "bundled", tmp_path_factory.mktemp("learned"))
+    return tune(STARTER, tmp_path_factory.mktemp("learned"))
 
 
 def rows_of(path):
@@ -90,7 +85,7 @@ def rows_of(path):
 # ---- The book -------------------------------------------------------------------------------
 
 
-def test_the_books_numbers(my_llm, source, bundled, sanitized, tmp_path):
+def test_the_books_numbers(my_llm, source, sanitized, tmp_path):
     """The first epoch of chapter 6 in PyTorch, number by number, from the same weights and the seed alone."""
     if sanitized:
         pytest.skip("minutes with sanitizers, for numbers that the other build is tested for")
@@ -99,7 +94,7 @@ def test_the_books_numbers(my_llm, source, bundled, sanitized, tmp_path):
         pytest.skip("../shared has no SMS Spam Collection")
     want = json.loads((source / "tests" / "fixtures" / "classify" / "recipe.json").read_text())
     out = tmp_path / "run"
-    result = my_llm("classify", "train", "--data", sms, "--preset", "book", "-m", bundled, "--out", out, "--epochs", 1,
+    result = my_llm("classify", "train", "--data", sms, "--preset", "book", "-m", STARTER, "--out", out, "--epochs", 1,
                     timeout=600)
     assert result.code == 0, result
     run = json.loads((out / "run.json").read_text())
@@ -319,14 +314,14 @@ def tensors_of(path):
             for name, each in head.items()}
 
 
-def test_lora(my_llm, bundled, learned, data, tmp_path):
+def test_lora(my_llm, learned, data, tmp_path):
     """Adapters of all layers learn the task; merged, nothing but the matrices beside which they lie has changed."""
     out = tmp_path / "lora"
-    result = my_llm("classify", "train", *options(bundled, data), "--out", out, *LORA_ALL)
+    result = my_llm("classify", "train", *options(STARTER, data), "--out", out, *LORA_ALL)
     assert result.code == 0, result
     run = json.loads((out / "run.json").read_text())
     assert run["run"]["settings"]["lora"] == {"lora_rank": 4, "lora_alpha": 16.0, "adapter": True}
-    shape = json.loads((bundled / "config.json").read_text())
+    shape = json.loads((STARTER / "config.json").read_text())
     n_layer, n_embd = shape["n_layer"], shape["n_embd"]
     assert run["plan"]["trained_parameters"] == 4 * (n_layer * 4 * 4 * n_embd + n_embd + 3)
     assert run["final_accuracy"]["test"] > 0.9

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from conftest import STARTER
+
 
 def commands_of(my_llm):
     listing = my_llm("help").out.split("Commands:\n")[1].split("\n\n")[0]
@@ -99,9 +101,9 @@ def test_full_disk_is_a_failure(my_llm, build, env):
     assert process.stderr == b"my-llm: cannot write standard output: No space left on device\n"
 
 
-def test_a_model_that_shrinks_while_in_use_ends_with_a_message(terminal, source, tmp_path):
+def test_a_model_that_shrinks_while_in_use_ends_with_a_message(terminal, tmp_path):
     model = tmp_path / "model"
-    shutil.copytree(source / "models" / "bundled", model)
+    shutil.copytree(STARTER, model)
     program = terminal("generate", "-m", model, "-n", "5")
     program.expect("Enter a prompt")
     os.truncate(model / "model.safetensors", 4096)

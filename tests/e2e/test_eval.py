@@ -1,9 +1,13 @@
 """`my-llm eval` against transformers' losses, and what it refuses."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from conftest import STARTER
 
 
 @pytest.fixture
@@ -36,18 +40,17 @@ def test_window_and_stride_default_to_the_context(my_llm, models, cases):
     assert plain["loss"] == pytest.approx(rows[0][4], rel=5e-6)  # 64, 64
 
 
-def test_text_of_a_file_and_of_standard_input(my_llm, source, tmp_path):
-    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
+def test_text_of_a_file_and_of_standard_input(my_llm, tmp_path):
     text = "Once upon a time there was a king who had three sons. " * 3
     file = tmp_path / "text.txt"
     file.write_text(text)
-    result = my_llm("eval", "bundled", file, env=env)
+    result = my_llm("eval", "bundled", file)
     assert result.code == 0
     lines = result.out.splitlines()
     assert [line.split()[0] for line in lines] == ["cross-entropy", "perplexity", "tokens"]
     assert all(" \u00b1 " in line for line in lines[:2])
-    assert my_llm("eval", "-m", "bundled", "-", input=text, env=env).out == result.out
-    assert my_llm("eval", file, env=env).out == result.out  # no model named: the bundled one here
+    assert my_llm("eval", "-m", "bundled", "-", input=text).out == result.out
+    assert my_llm("eval", file).out == result.out  # no model named: the bundled one here
     assert 1 < float(lines[1].split()[1]) < 500
 
 
@@ -82,21 +85,20 @@ def test_wrong_usage(my_llm):
     assert result.code == 2 and '--window is "0", a whole number from 1' in result.err
 
 
-def test_progress_bar_at_a_terminal(terminal, source, tmp_path):
+def test_progress_bar_at_a_terminal(terminal, tmp_path):
     file = tmp_path / "text.txt"
     file.write_text("The little boy went home and told his mother. " * 60)
-    person = terminal("eval", "bundled", file, env={"MY_LLM_BUNDLED": str(source / "models" / "bundled")})
+    person = terminal("eval", "bundled", file)
     person.expect(r"evaluating \[#+\.*\].*perplexity +\d")
     assert person.wait() == 0
 
 
-def test_quantized_weights(my_llm, source):
+def test_quantized_weights(my_llm):
     """Fewer bits cost little, and the same on every level of kernels."""
-    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
-    text = (source / "models" / "bundled" / "README.md").read_text()
+    text = (STARTER / "README.md").read_text()
 
     def perplexity(bits, isa="auto"):
-        result = my_llm("eval", "bundled", "-", "--json", "--quantize", bits, input=text, env=env | {"MY_LLM_ISA": isa})
+        result = my_llm("eval", "bundled", "-", "--json", "--quantize", bits, input=text, env={"MY_LLM_ISA": isa})
         assert result.code == 0, result
         return json.loads(result.out)["perplexity"]
 
@@ -110,15 +112,15 @@ def test_quantized_weights(my_llm, source):
             assert perplexity(bits, isa) == pytest.approx(wanted, rel=1e-3)
 
 
-def test_compute(my_llm, source):
+def test_compute(my_llm):
     """Rounding the operands of large products changes the last digits, and one token at a time is exact."""
-    env = {"MY_LLM_BUNDLED": str(source / "models" / "bundled"), "MY_LLM_ISA": "avx2"}
+    env = {"MY_LLM_ISA": "avx2"}
     refused = my_llm("eval", "bundled", "-", "--compute", "bf16", input="a", env=env)
     assert refused.code == 1 and "BF16 products" in refused.err
     if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX512_BF16")
     env["MY_LLM_ISA"] = "auto"
-    text = (source / "models" / "bundled" / "README.md").read_text()
+    text = (STARTER / "README.md").read_text()
     plain, rounded = (json.loads(my_llm("eval", "bundled", "-", "--json", "--compute", how, input=text, env=env).out)
                       for how in ("f32", "bf16"))
     assert rounded["perplexity"] != plain["perplexity"]
@@ -132,3 +134,19 @@ def test_widths_that_are_not_whole_blocks_are_refused(my_llm, models):
     assert result.code == 1
     assert "n_embd is 24, but Q8_0 stores blocks of 32 numbers, so a multiple of 32 was expected" in result.err
     assert my_llm("eval", models / "prefix", "--ids", "-", "--quantize", "bf16", input="1 2 3").code == 0
+
+
+def test_quantized_weights_take_the_place_of_the_files(program, env, sanitized):
+    """At no time are both in memory, or `--quantize` would cost what it is to spare."""
+    if sanitized:
+        pytest.skip("sanitizers take memory of their own")
+    peaks = {}
+    for bits in ("none", "q4"):
+        words = [program, "generate", "-m", "bundled", "-n", "1000000", "--ignore-eos", "--quantize", bits, "Once upon"]
+        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            process.stdout.read(40)  # more than the prompt: all weights have been used
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            process.kill()
+        peaks[bits] = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    spared = (STARTER / "model.safetensors").stat().st_size * (1 - 5 / 32)  # 4.5 bits a number, 8.5 in the embedding
+    assert peaks["none"] - peaks["q4"] > spared / 2

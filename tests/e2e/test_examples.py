@@ -73,7 +73,7 @@ def test_classify_example(source, sanitized, prefix, tmp_path, env):
     if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "classify")
-    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    env = {**env, "LD_LIBRARY_PATH": str(library)}
     texts = {"does it come in blue?": "question", "the button fell off": "complaint"}
 
     def run(file):
@@ -94,7 +94,7 @@ def test_instruct_example(source, sanitized, prefix, tmp_path, env):
     if sanitized:
         pytest.skip("a library with sanitizers does not link with a program without")
     program, library = compile_example(source, prefix, tmp_path, "instruct")
-    env = {**env, "LD_LIBRARY_PATH": str(library), "MY_LLM_BUNDLED": str(prefix / "share/my-llm/models/bundled")}
+    env = {**env, "LD_LIBRARY_PATH": str(library)}
     words = ["red", "blue", "warm", "cold", "old", "new", "big"]
     entries = [{"instruction": f"Say {words[i % 7]}.", "output": f"It is {words[i % 7]}."} for i in range(40)]
     (tmp_path / "say.json").write_text(json.dumps(entries))

@@ -10,11 +10,6 @@ import pytest
 QUESTION = r"Enter a prompt \(type 'quit' to exit\): "
 
 
-@pytest.fixture
-def bundled(source):
-    return {"MY_LLM_BUNDLED": str(source / "models" / "bundled")}
-
-
 def reference(models, name):
     """Prompt and greedy ids of a fixture model, from transformers."""
     lines = (models / "reference" / f"{name}.txt").read_text().splitlines()
@@ -30,91 +25,91 @@ def join(ids):
 # ---- Text ------------------------------------------------------------------------------------
 
 
-def test_text_begins_with_the_prompt_and_speed_goes_to_stderr(my_llm, bundled):
-    result = my_llm("generate", "-m", "bundled", "-n", "20", "Once upon a time", env=bundled)
+def test_text_begins_with_the_prompt_and_speed_goes_to_stderr(my_llm):
+    result = my_llm("generate", "-m", "bundled", "-n", "20", "Once upon a time")
     assert result.code == 0
     assert result.out.startswith("Once upon a time") and result.out.endswith("\n")
     assert len(result.out) > 40
     assert "[prompt: " in result.err and "generated: 20 tokens, " in result.err and " tok/s]" in result.err
-    bare = my_llm("generate", "-m", "bundled", "-n", "20", "--no-echo", "Once upon a time", env=bundled)
+    bare = my_llm("generate", "-m", "bundled", "-n", "20", "--no-echo", "Once upon a time")
     assert "Once upon a time" + bare.out == result.out
 
 
-def test_prompt_from_standard_input_and_from_a_file_is_the_same(my_llm, bundled, tmp_path):
+def test_prompt_from_standard_input_and_from_a_file_is_the_same(my_llm, tmp_path):
     args = ["generate", "-m", "bundled", "-n", "12"]
-    expected = my_llm(*args, "The king said", env=bundled).out
+    expected = my_llm(*args, "The king said").out
     file = tmp_path / "prompt.txt"
     file.write_text("The king said\n")
-    assert my_llm(*args, "-", input="The king said\n", env=bundled).out == expected
-    assert my_llm(*args, input="The king said", env=bundled).out == expected  # no prompt, no terminal
-    assert my_llm(*args, "-f", file, env=bundled).out == expected
-    assert my_llm(*args, "-f", "-", input="The king said\n", env=bundled).out == expected
-    two = my_llm(*args, "-", input="The king said\n\n", env=bundled).out
+    assert my_llm(*args, "-", input="The king said\n").out == expected
+    assert my_llm(*args, input="The king said").out == expected  # no prompt, no terminal
+    assert my_llm(*args, "-f", file).out == expected
+    assert my_llm(*args, "-f", "-", input="The king said\n").out == expected
+    two = my_llm(*args, "-", input="The king said\n\n").out
     assert two.startswith("The king said\n")  # only one newline is the file's
 
 
-def test_same_seed_same_text_other_seed_other_text(my_llm, bundled):
+def test_same_seed_same_text_other_seed_other_text(my_llm):
     texts = [
-        my_llm("generate", "-m", "bundled", "-n", "30", "--seed", seed, "-t", threads, "It was", env=bundled).out
+        my_llm("generate", "-m", "bundled", "-n", "30", "--seed", seed, "-t", threads, "It was").out
         for seed, threads in ((1, 1), (1, 2), (2, 1))
     ]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_no_model_named_uses_the_bundled_one_and_says_so(my_llm, bundled):
-    result = my_llm("generate", "-n", "3", "Hello", env=bundled)
+def test_no_model_named_uses_the_bundled_one_and_says_so(my_llm):
+    result = my_llm("generate", "-n", "3", "Hello")
     assert result.code == 0 and result.out.startswith("Hello")
     assert "my-llm: no model named; using the bundled one\n" in result.err
 
 
-def test_empty_prompt_begins_with_end_of_text(my_llm, bundled):
-    result = my_llm("generate", "-m", "bundled", "-n", "10", "--json", "", env=bundled)
+def test_empty_prompt_begins_with_end_of_text(my_llm):
+    result = my_llm("generate", "-m", "bundled", "-n", "10", "--json", "")
     answer = json.loads(result.out)
     assert answer["prompt"] == "" and answer["timings"]["prompt_tokens"] == 1
     assert len(answer["samples"][0]["ids"]) > 0
 
 
-def test_end_of_text_in_a_prompt_is_plain_text(my_llm, bundled):
-    answer = json.loads(my_llm("generate", "-m", "bundled", "-n", "1", "--json", "<|endoftext|>", env=bundled).out)
+def test_end_of_text_in_a_prompt_is_plain_text(my_llm):
+    answer = json.loads(my_llm("generate", "-m", "bundled", "-n", "1", "--json", "<|endoftext|>").out)
     assert len(answer["prompt_ids"]) > 1 and 4095 not in answer["prompt_ids"]
 
 
-def test_long_prompt_keeps_its_newest_part_and_says_so(my_llm, bundled):
+def test_long_prompt_keeps_its_newest_part_and_says_so(my_llm):
     text = "the little boy went to the house and " * 100
-    result = my_llm("generate", "-m", "bundled", "-n", "5", "-", input=text, env=bundled)
+    result = my_llm("generate", "-m", "bundled", "-n", "5", "-", input=text)
     assert result.code == 0 and result.out.startswith(text)
     assert "tokens and the model's context holds 256: its newest part is used\n" in result.err
-    result = my_llm("generate", "-m", "bundled", "--no-shift", "-", input=text, env=bundled)
+    result = my_llm("generate", "-m", "bundled", "--no-shift", "-", input=text)
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("my-llm: the prompt has ") and result.err.count("\n") == 1
 
 
-def test_text_goes_on_past_the_context(my_llm, bundled):
+def test_text_goes_on_past_the_context(my_llm):
     args = ["generate", "-m", "bundled", "--json", "--ignore-eos", "-n", "300", "-t", "1", "Once"]
-    sample = json.loads(my_llm(*args, env=bundled).out)["samples"][0]
+    sample = json.loads(my_llm(*args).out)["samples"][0]
     assert len(sample["ids"]) == 300 and sample["finish"] == "length"
-    stopped = json.loads(my_llm(*args, "--no-shift", env=bundled).out)["samples"][0]
+    stopped = json.loads(my_llm(*args, "--no-shift").out)["samples"][0]
     assert stopped["finish"] == "context" and 200 < len(stopped["ids"]) <= 256
     assert sample["ids"][: len(stopped["ids"])] == stopped["ids"]
 
 
-def test_stop_texts(my_llm, bundled):
+def test_stop_texts(my_llm):
     args = ["generate", "-m", "bundled", "-n", "40", "Once upon a time", "--no-echo"]
-    whole = my_llm(*args, env=bundled).out
+    whole = my_llm(*args).out
     stop = whole[23:28]
-    result = my_llm(*args, "--stop", "never to be seen", "--stop", stop, env=bundled)
+    result = my_llm(*args, "--stop", "never to be seen", "--stop", stop)
     assert result.out == whole[: whole.index(stop)] + "\n"
-    answer = json.loads(my_llm(*args, "--stop", stop, "--json", env=bundled).out)
+    answer = json.loads(my_llm(*args, "--stop", stop, "--json").out)
     assert answer["samples"][0]["finish"] == "stop"
     assert answer["samples"][0]["text"] == whole[: whole.index(stop)]
 
 
-def test_text_streams_as_it_is_made(build, env, bundled):
+def test_text_streams_as_it_is_made(build, env):
     process = subprocess.Popen(
         [build / "my-llm", "generate", "-m", "bundled", "-n", "1000000", "--ignore-eos", "Once upon"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**env, **bundled},
+        env=env,
     )
     first = process.stdout.read(60)  # long before a million tokens are there
     assert first.startswith(b"Once upon")
@@ -125,10 +120,10 @@ def test_text_streams_as_it_is_made(build, env, bundled):
     assert out.endswith(b"\n") and b"generated: " in err
 
 
-def test_several_samples_at_once(my_llm, bundled):
+def test_several_samples_at_once(my_llm):
     args = ["generate", "-m", "bundled", "-n", "15", "The sea"]
-    one = my_llm(*args, env=bundled).out
-    three = my_llm(*args, "--samples", "3", env=bundled).out
+    one = my_llm(*args).out
+    three = my_llm(*args, "--samples", "3").out
     parts = [part.split(" ---\n", 1)[-1] for part in three.split("--- sample ")[1:]]
     assert three.startswith("--- sample 1 of 3 ---\nThe sea")
     assert len(parts) == 3 and len(set(parts)) == 3
@@ -192,9 +187,9 @@ def test_bad_ids_are_refused(my_llm, models):
         assert (result.code, result.out, result.err) == (1, "", f"my-llm: {sentence}\n")
 
 
-def test_json_has_text_ids_finish_timings_and_logprobs(my_llm, bundled):
+def test_json_has_text_ids_finish_timings_and_logprobs(my_llm):
     args = ["generate", "-m", "bundled", "-n", "6", "--samples", "2", "--logprobs", "3", "--json", "Once upon a time"]
-    result = my_llm(*args, env=bundled)
+    result = my_llm(*args)
     answer = json.loads(result.out)
     assert result.code == 0 and answer["model"] == "bundled" and answer["prompt"] == "Once upon a time"
     assert len(answer["samples"]) == 2
@@ -209,7 +204,7 @@ def test_json_has_text_ids_finish_timings_and_logprobs(my_llm, bundled):
     timings = answer["timings"]
     assert timings["prompt_tokens"] == len(answer["prompt_ids"]) and timings["generated_tokens"] == 12
     assert timings["prompt_seconds"] > 0 and timings["generated_tokens_per_second"] > 0
-    table = my_llm(*[arg for arg in args if arg != "--json"], env=bundled).out
+    table = my_llm(*[arg for arg in args if arg != "--json"]).out
     assert table.count("  | ") == 12 and '" the"' in table or '"' in table
 
 
@@ -241,33 +236,33 @@ def test_wrong_usage(my_llm, models):
     assert my_llm("generate", "one", "two").code == 2
 
 
-def test_files_that_are_not_there(my_llm, bundled):
-    result = my_llm("generate", "-m", "bundled", "-f", "/no/such/file", env=bundled)
+def test_files_that_are_not_there(my_llm):
+    result = my_llm("generate", "-m", "bundled", "-f", "/no/such/file")
     assert (result.code, result.out) == (1, "")
     assert result.err == "my-llm: /no/such/file: cannot open this file: No such file or directory\n"
     result = my_llm("generate", "-m", "/no/such/model", "Hello")
     assert (result.code, result.out) == (1, "") and "/no/such/model" in result.err
 
 
-def test_full_disk_is_a_failure(build, env, bundled):
+def test_full_disk_is_a_failure(build, env):
     for more in ([], ["--json"], ["--print-ids"], ["--samples", "2"]):
         with open("/dev/full", "wb") as full:
             process = subprocess.run(
                 [build / "my-llm", "generate", "-m", "bundled", "-n", "5", *more, "Hello"],
                 stdout=full,
                 stderr=subprocess.PIPE,
-                env={**env, **bundled},
+                env=env,
             )
         assert process.returncode == 1
         assert process.stderr == b"my-llm: cannot write standard output: No space left on device\n"
 
 
-def test_closed_pipe_ends_the_program(build, env, bundled):
+def test_closed_pipe_ends_the_program(build, env):
     process = subprocess.Popen(
         [build / "my-llm", "generate", "-m", "bundled", "-n", "1000000", "--ignore-eos", "Once upon"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**env, **bundled},
+        env=env,
     )
     process.stdout.read(20)
     process.stdout.close()
@@ -296,12 +291,12 @@ def test_nan_weights_are_named(my_llm, models, tmp_path):
 # ---- At a terminal ---------------------------------------------------------------------------
 
 
-def generate_at(terminal, bundled, *args, **more):
-    return terminal("generate", "-m", "bundled", *args, env={**bundled, **more.pop("env", {})}, **more)
+def generate_at(terminal, *args, **more):
+    return terminal("generate", "-m", "bundled", *args, **more)
 
 
-def test_prompts_at_a_terminal_until_quit(terminal, bundled):
-    person = generate_at(terminal, bundled, "-n", "8")
+def test_prompts_at_a_terminal_until_quit(terminal):
+    person = generate_at(terminal, "-n", "8")
     person.expect(QUESTION)
     person.send("Once upon a time\n")
     person.expect("Once upon a time.*Once upon a time.+generated: 8 tokens")  # typed, then printed
@@ -312,21 +307,21 @@ def test_prompts_at_a_terminal_until_quit(terminal, bundled):
     assert person.wait() == 0
 
 
-def test_ctrl_d_ends_the_conversation(terminal, bundled):
-    person = generate_at(terminal, bundled)
+def test_ctrl_d_ends_the_conversation(terminal):
+    person = generate_at(terminal)
     person.expect(QUESTION)
     person.send(b"\x04")
     assert person.wait() == 0
 
 
-def test_ctrl_d_typed_ahead_ends_the_conversation_too(terminal, bundled):
-    person = generate_at(terminal, bundled)
+def test_ctrl_d_typed_ahead_ends_the_conversation_too(terminal):
+    person = generate_at(terminal)
     person.send(b"\x04")  # the terminal is not yet read key by key
     assert person.wait() == 0
 
 
-def test_line_editing_and_history(terminal, bundled):
-    person = generate_at(terminal, bundled, "-n", "3")
+def test_line_editing_and_history(terminal):
+    person = generate_at(terminal, "-n", "3")
     person.expect(QUESTION)
     person.send("The sun\x7f\x7f\x7fmoon\n")  # backspace
     person.expect("The moon.*generated: 3 tokens")
@@ -339,8 +334,8 @@ def test_line_editing_and_history(terminal, bundled):
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
-def test_prompts_may_have_any_character(terminal, bundled, locale):
-    person = generate_at(terminal, bundled, "-n", "2", env={"LC_ALL": locale})
+def test_prompts_may_have_any_character(terminal, locale):
+    person = generate_at(terminal, "-n", "2", env={"LC_ALL": locale})
     person.expect(QUESTION)
     person.send("Caf\u00e9 \u20ac\n")
     person.expect("\nCaf\u00e9 \u20ac.*generated: 2 tokens")
@@ -348,8 +343,8 @@ def test_prompts_may_have_any_character(terminal, bundled, locale):
     assert person.wait() == 0
 
 
-def test_ctrl_c_ends_the_text_and_not_the_session(terminal, bundled):
-    person = generate_at(terminal, bundled, "-n", "1000000", "--ignore-eos")
+def test_ctrl_c_ends_the_text_and_not_the_session(terminal):
+    person = generate_at(terminal, "-n", "1000000", "--ignore-eos")
     person.expect(QUESTION)
     person.send("Once upon a time\n")
     person.expect("Once upon a time.*Once upon a time.{40}")
@@ -365,8 +360,8 @@ def test_ctrl_c_ends_the_text_and_not_the_session(terminal, bundled):
     assert person.wait() == 130
 
 
-def test_second_ctrl_c_at_the_prompt_ends_the_program(terminal, bundled):
-    person = generate_at(terminal, bundled)
+def test_second_ctrl_c_at_the_prompt_ends_the_program(terminal):
+    person = generate_at(terminal)
     person.expect(QUESTION)
     person.send("half a line")
     person.expect("half a line")
@@ -377,11 +372,11 @@ def test_second_ctrl_c_at_the_prompt_ends_the_program(terminal, bundled):
     assert person.wait() == 130
 
 
-def test_terminal_is_left_as_it_was(terminal, bundled):
+def test_terminal_is_left_as_it_was(terminal):
     import termios
 
     for keys in (b"quit\n", b"\x04", b"\x03\x03"):
-        person = generate_at(terminal, bundled)
+        person = generate_at(terminal)
         before = termios.tcgetattr(person.fd)
         person.expect(QUESTION)
         for key in (keys[i : i + 1] for i in range(len(keys))):
@@ -402,18 +397,18 @@ def test_terminal_is_left_as_it_was(terminal, bundled):
         person.wait()
 
 
-def test_interactive_goes_on_to_the_prompt_only_at_a_terminal(terminal, my_llm, bundled):
+def test_interactive_goes_on_to_the_prompt_only_at_a_terminal(terminal, my_llm):
     args = ["-n", "5", "-i", "Once upon a time"]
-    result = my_llm("generate", "-m", "bundled", *args, env=bundled)
+    result = my_llm("generate", "-m", "bundled", *args)
     assert result.code == 0 and "Enter a prompt" not in result.err + result.out
-    person = generate_at(terminal, bundled, *args)
+    person = generate_at(terminal, *args)
     person.expect("Once upon a time.*generated: 5 tokens.*" + QUESTION)
     person.send("quit\n")
     assert person.wait() == 0
 
 
-def test_failure_at_the_prompt_does_not_end_the_conversation(terminal, bundled):
-    person = generate_at(terminal, bundled, "--no-shift", "-n", "2")
+def test_failure_at_the_prompt_does_not_end_the_conversation(terminal):
+    person = generate_at(terminal, "--no-shift", "-n", "2")
     person.expect(QUESTION)
     person.send("a b c d e f g h " * 40 + "\n")
     person.expect("context holds 256")

@@ -11,14 +11,9 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PROGRAM, STARTER
 
 ANSWERS = "instruction-data-with-response.json"
-
-
-@pytest.fixture
-def bundled(source):
-    return source / "models" / "bundled"
 
 
 @pytest.fixture
@@ -73,9 +68,9 @@ def trained(trained_once, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def learned(source, tmp_path_factory):
+def learned(tmp_path_factory):
     """A run that began with a model that can learn something in so few steps."""
-    return tune(source / "models" / "bundled", tmp_path_factory.mktemp("learned"))
+    return tune(STARTER, tmp_path_factory.mktemp("learned"))
 
 
 def weights(run):
@@ -86,7 +81,7 @@ def weights(run):
 
 
 @pytest.mark.parametrize("preset", ["book", "epfl"])
-def test_the_first_losses_are_pytorchs(my_llm, source, bundled, sanitized, fixtures, tmp_path, preset):
+def test_the_first_losses_are_pytorchs(my_llm, source, sanitized, fixtures, tmp_path, preset):
     """The beginning of chapter 7 in PyTorch, from the same weights and the seed alone."""
     if sanitized:
         pytest.skip("minutes with sanitizers, for numbers that the other build is tested for")
@@ -95,7 +90,7 @@ def test_the_first_losses_are_pytorchs(my_llm, source, bundled, sanitized, fixtu
         pytest.skip("../shared has no instructions")
     want = json.loads((fixtures / "recipe.json").read_text())[preset]
     out = tmp_path / "run"
-    result = my_llm("instruct", "train", "--data", data, "--preset", preset, "-m", bundled, "--out", out, "--steps", 6,
+    result = my_llm("instruct", "train", "--data", data, "--preset", preset, "-m", STARTER, "--out", out, "--steps", 6,
                     "--no-respond", "--no-pth", "--sample-tokens", 0, timeout=600)
     assert result.code == 0, result
     assert "Before training: Train loss {:.3f}, Val loss {:.3f}\n".format(*want["initial"]) in result.out
@@ -115,15 +110,15 @@ def test_the_first_losses_are_pytorchs(my_llm, source, bundled, sanitized, fixtu
 
 
 @pytest.mark.parametrize("parallel", [1, 5, 12])
-def test_answers_are_transformers(my_llm, bundled, fixtures, tmp_path, parallel):
+def test_answers_are_transformers(my_llm, fixtures, tmp_path, parallel):
     want = json.loads((fixtures / "answers.json").read_text())
     asked = [{key: value for key, value in entry.items() if key != "model_response"} for entry in want]
     file = write_json(tmp_path / "ask.json", asked)
     out = tmp_path / "answers.json"
-    result = my_llm("instruct", "respond", bundled, file, "-o", out, "-n", 40, "-j", parallel)
+    result = my_llm("instruct", "respond", STARTER, file, "-o", out, "-n", 40, "-j", parallel)
     assert result.code == 0, result
     assert json.loads(out.read_text()) == want
-    one = my_llm("instruct", "respond", bundled, want[0]["instruction"], "--input", want[0]["input"], "-n", 40)
+    one = my_llm("instruct", "respond", STARTER, want[0]["instruction"], "--input", want[0]["input"], "-n", 40)
     assert one.out.strip() == want[0]["model_response"]
     assert not (tmp_path / "answers.json.part").exists()
 

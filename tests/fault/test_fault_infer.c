@@ -1,4 +1,4 @@
-// test_fault_infer.c: the bundled model, generating and evaluating, when memory or a system call fails:
+// test_fault_infer.c: a small model, generating and evaluating, when memory or a system call fails:
 // each must end in a sentence and give back what it took.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,9 +27,9 @@ static bool open_body(void *user, struct llm_error *err) {
     return engine != NULL;
 }
 
-static void the_bundled_model(void **state) {
+static void the_starter(void **state) {
     (void)state;
-    char *path = MY_LLM_SOURCE_DIR "/models/bundled";
+    char *path = MY_LLM_SOURCE_DIR "/tests/fixtures/starter";
     fault_loop(FAULT_MEMORY, open_body, NULL, path);
     fault_loop(FAULT_FILES, open_body, NULL, path);
 }
@@ -77,7 +77,7 @@ static void evaluating(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_bundled_model),
+        cmocka_unit_test(the_starter),
         cmocka_unit_test(generating),
         cmocka_unit_test(evaluating),
     };
