@@ -222,7 +222,7 @@ static const struct {
     {0, "F32", DTYPE_F32},     {1, "F16", DTYPE_F16},     {30, "BF16", DTYPE_BF16},  {8, "Q8_0", DTYPE_Q8_0},
     {2, "Q4_0", DTYPE_Q4_0},   {3, "Q4_1", DTYPE_OTHER},  {6, "Q5_0", DTYPE_OTHER},  {7, "Q5_1", DTYPE_OTHER},
     {9, "Q8_1", DTYPE_OTHER},  {10, "Q2_K", DTYPE_OTHER}, {11, "Q3_K", DTYPE_OTHER}, {12, "Q4_K", DTYPE_OTHER},
-    {13, "Q5_K", DTYPE_OTHER}, {14, "Q6_K", DTYPE_Q6_K}, {15, "Q8_K", DTYPE_OTHER}, {20, "IQ4_NL", DTYPE_OTHER},
+    {13, "Q5_K", DTYPE_OTHER}, {14, "Q6_K", DTYPE_Q6_K},  {15, "Q8_K", DTYPE_OTHER}, {20, "IQ4_NL", DTYPE_OTHER},
 };
 
 bool gguf_type_of(enum dtype dtype, uint32_t *number) {
