@@ -7,6 +7,10 @@
 # (Ctrl-C, a power cut), the same command goes on.
 set -eu
 
+if [ $# -lt 2 ]; then
+    echo "usage: $0 BOOKS FOLDER [MY-LLM]" >&2
+    exit 2
+fi
 books=$1 folder=$2 my_llm=${3:-build/my-llm}
 steps=6900 cooldown=1440
 

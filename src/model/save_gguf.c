@@ -55,7 +55,7 @@ static enum dtype item_dtype(const struct saving *saving, const struct item *ite
     const bool transposed = item->row->layout == LAYOUT_TRANSPOSED;
     enum dtype dtype = main_dtype(saving);
     if (saving->options->quantize == LLM_QUANTIZE_NONE && saving->options->dtype < 0) dtype = item->view.dtype;
-    // 4 bits are too few for the head, which is the token embedding: with 8 the bundled model loses half as much
+    // 4 bits are too few for the head, which is the token embedding: with 8 a small model loses half as much
     // perplexity (docs/formats.md). llama.cpp's quantizer has 6 there, as Q6_K.
     if (dtype == DTYPE_Q4_0 && item->view.dtype != dtype && param_is_head(param)) dtype = DTYPE_Q8_0;
     const int row = transposed ? item->view.rows : item->view.cols;

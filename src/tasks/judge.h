@@ -15,7 +15,7 @@ struct judge {
 enum judge_outcome {
     JUDGE_ANSWERED, // `answer` has the text
     JUDGE_TOO_LONG, // more than any number takes; `answer` has the beginning
-    JUDGE_REFUSED,  // the server takes others but not this question, too long for the judge perhaps; err has its reason
+    JUDGE_REFUSED,  // the server does not want this question, too long for the judge perhaps; err has its reason
     JUDGE_FAILED,   // the server cannot be reached or is none; err has the sentence
 };
 

@@ -104,7 +104,8 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
         return error_set(err, LLM_ERROR_ARGUMENT, "there are no adapters to write: lora-rank is 0");
     }
     if (options->cooldown > 0 && options->schedule != LLM_SCHEDULE_CONSTANT) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "cooldown is how a constant rate ends, and the cosine falls anyway");
+        return error_set(err, LLM_ERROR_ARGUMENT,
+                         "cooldown is how a constant rate ends: set schedule to constant, or leave it out");
     }
     if (options->min_lr > options->lr) {
         return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
