@@ -751,7 +751,8 @@ struct llm_scores {
 // the judge is asked the book's question about each, twice if it answers with anything but an integer from 0 to 100.
 // Each entry gets "score" (null after a failure, with "score_answer") and "score_judge", written now and then and at
 // the end, whatever ends it: so a later call goes on where this one stopped. A question that the server refuses (HTTP
-// 400, 413 or 422) has failed; a server that cannot be reached or answers with something else than JSON ends the call.
+// 400, 413 or 422), or takes and says nothing to, has failed; a server that says nothing to three in a row, cannot be
+// reached or answers with something else than JSON ends the call.
 // `options` may be NULL; release the scores afterwards.
 LLM_API bool llm_score_answers(const char *file, const struct llm_score_options *options, struct llm_scores *scores,
                                struct llm_error *err);

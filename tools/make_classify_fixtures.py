@@ -211,19 +211,19 @@ class Tokenizer:
         return self.bpe.encode(text).ids
 
 
-def starter_model():
-    """The book's GPTModel with the starter's weights, put there by the book's own function."""
+def book_model(folder=STARTER):
+    """The book's GPTModel with the weights of a model in Hugging Face layout, put there by the book's own function."""
     from llms_from_scratch.ch04 import GPTModel
     from llms_from_scratch.ch05 import load_weights_into_gpt
     from safetensors.numpy import load_file
 
-    with open(os.path.join(STARTER, "config.json")) as file:
+    with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     model = GPTModel({"vocab_size": config["vocab_size"], "context_length": config["n_positions"],
                       "emb_dim": config["n_embd"], "n_heads": config["n_head"], "n_layers": config["n_layer"],
                       "drop_rate": 0.0, "qkv_bias": True})
     tensors = {name.removeprefix("transformer."): value.astype("float32")
-               for name, value in load_file(os.path.join(STARTER, "model.safetensors")).items()}
+               for name, value in load_file(os.path.join(folder, "model.safetensors")).items()}
 
     def pair(name, first="w", second="b"):
         return {first: tensors[name + ".weight"], second: tensors[name + ".bias"]}
@@ -302,7 +302,7 @@ def recipe(path, choose=train_last_block):
     from llms_from_scratch import ch06
 
     device = torch.device("cpu")
-    model, config = starter_model()
+    model, config = book_model()
     loaders, optimizer, made = training(path, Tokenizer(), model, config, choose)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)

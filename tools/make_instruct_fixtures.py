@@ -3,6 +3,7 @@
 
     python tools/make_instruct_fixtures.py instruction-data.json
     python tools/make_instruct_fixtures.py instruction-data.json recipe [EVALUATIONS [THREADS]]
+    python tools/make_instruct_fixtures.py instruction-data.json steps355 FOLDER
     python tools/make_instruct_fixtures.py instruction-data.json answers
 
 Made with torch 2.15.0, tiktoken 0.14.0 (its GPT-2 encoding as make_tokenizer_fixtures.py builds it) and
@@ -14,6 +15,8 @@ book.json     the 1,100 entries: the split, and an FNV-1a hash for each batch of
               training loader and one each over the two others
 recipe.json   the losses that the book's chapter 7 prints, begun from tests/fixtures/starter, with the loss on all tokens and on
               the response only, on 2 threads; on others recipe-N-threads.json
+steps355.json the same of the first 20 steps at GPT-2 medium's size (355M) and vocabulary, evaluated every 2 steps on one
+              batch, begun from random weights, which are written to FOLDER (1.4 GB), for tools/check_instruct_steps.py
 answers.json  what transformers 5 makes of the starter, greedily, for a few test entries
 
 The targets with the loss on the response only are the collated ones with as many in front ignored as prompt and
@@ -159,18 +162,33 @@ class Enough(Exception):
     pass
 
 
-def recipe(path, response_only, evaluations):
+def starter():
+    from make_classify_fixtures import Tokenizer, book_model
+
+    tokenizer = Tokenizer()
+    tokenizer.encode = lambda text, allowed_special=None, bpe=tokenizer.bpe: bpe.encode(text).ids
+    tokenizer.decode = lambda ids: tokenizer.bpe.decode(ids)
+    return tokenizer, *book_model()
+
+
+def medium(folder):
+    """Random weights of GPT-2 medium's shape, as transformers draws them; the same each time."""
+    from make_classify_fixtures import book_model
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(1)
+    GPT2LMHeadModel(GPT2Config(n_layer=24, n_head=16, n_embd=1024)).save_pretrained(folder)
+    return TOKENIZER, *book_model(folder)
+
+
+def recipe(path, response_only, evaluations, begin=starter, eval_freq=5, eval_iter=5):
     """Chapter 7, its functions unchanged; losses are heard where they are computed, so many evaluations at most."""
     import contextlib
     import io
 
     from llms_from_scratch import ch05
-    from make_classify_fixtures import Tokenizer, starter_model
 
-    tokenizer, device = Tokenizer(), torch.device("cpu")
-    tokenizer.encode = lambda text, allowed_special=None, bpe=tokenizer.bpe: bpe.encode(text).ids
-    tokenizer.decode = lambda ids: tokenizer.bpe.decode(ids)
-    model, config = starter_model()
+    (tokenizer, model, config), device = begin(), torch.device("cpu")
     train, _, validation = split(path)
     torch.manual_seed(123)
     loaders = [recipe_loader(part, tokenizer, config, part is train, response_only) for part in (train, validation)]
@@ -193,8 +211,8 @@ def recipe(path, response_only, evaluations):
     ch05.evaluate_model = listen
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            ch05.train_model_simple(model, loaders[0], loaders[1], optimizer, device, num_epochs=2, eval_freq=5,
-                                    eval_iter=5, start_context=format_input(validation[0]), tokenizer=tokenizer)
+            ch05.train_model_simple(model, loaders[0], loaders[1], optimizer, device, num_epochs=2, eval_freq=eval_freq,
+                                    eval_iter=eval_iter, start_context=format_input(validation[0]), tokenizer=tokenizer)
     except Enough:
         pass
     ch05.evaluate_model = evaluate
@@ -228,6 +246,11 @@ def main():
         torch.set_num_threads(n_threads)
         name = "recipe.json" if n_threads == 2 else f"recipe-{n_threads}-threads.json"
         write(name, {"book": recipe(sys.argv[1], False, most), "epfl": recipe(sys.argv[1], True, most)})
+        return
+    if sys.argv[2:3] == ["steps355"]:
+        torch.set_num_threads(2)
+        begin = partial(medium, sys.argv[3])
+        write("steps355.json", {preset: recipe(sys.argv[1], preset == "epfl", 11, begin, 2, 1) for preset in ("book", "epfl")})
         return
     if sys.argv[2:] == ["answers"]:
         write("answers.json", answers(sys.argv[1]))

@@ -34,7 +34,7 @@ import safetensors.torch
 import tokenizers
 import torch
 import transformers
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel
 
 N_PROMPT, N_GREEDY = 24, 40
 # Sizes that no vector width divides, so that every kernel's tail is used.

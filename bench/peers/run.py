@@ -6,6 +6,7 @@
     python3 bench/peers/run.py encode FILE               # a text to ids with GPT-2's vocabulary, on one thread
     python3 bench/peers/run.py learn FILE                # a vocabulary of 8,192 ids from a text
     python3 bench/peers/run.py classify SMSSpamCollection  # the book's spam recipe and prediction at 124M, against PyTorch
+    python3 bench/peers/run.py instruct instruction-data.json  # the book's instruction tuning at 355M, against PyTorch
     python3 bench/peers/run.py generate                  # decoding, a prompt, the first token, against llama.cpp and others
     python3 bench/peers/run.py generate --only Q8_0      # ... of one format
 
@@ -29,8 +30,10 @@ import sys
 import tempfile
 import time
 import venv
+from functools import partial
 
 from classify import classify
+from instruct import instruct
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -391,8 +394,8 @@ def generate(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "encode", "learn", "generate", "classify"])
-    parser.add_argument("file", nargs="?", help="the text to encode or to learn from; the messages to classify")
+    parser.add_argument("what", choices=["train", "encode", "learn", "generate", "classify", "instruct"])
+    parser.add_argument("file", nargs="?", help="the text to encode or to learn from; the messages to classify; the instructions")
     parser.add_argument("--my-llm", default=HERE.parents[1] / "build" / "my-llm", help="the program (build/my-llm)")
     parser.add_argument("--env", default=pathlib.Path.home() / ".cache" / "my-llm" / "peers", help="where peers are installed")
     parser.add_argument("--python", help="an interpreter that has them already")
@@ -407,11 +410,13 @@ def main():
     parser.add_argument("--no-bf16", action="store_true", help="my-llm computes in F32 alone")
     parser.add_argument("--llm-c", metavar="FOLDER", help="a checkout of llm.c in which train_gpt2 is built")
     parser.add_argument("--texts", type=int, default=250, help="messages to predict")
-    parser.add_argument("--folder", help="classify: where its random models and its runs lie, and stay")
+    parser.add_argument("--folder", help="classify, instruct: where their random models and runs lie, and stay")
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):
-        {"train": train, "encode": encode, "learn": learn, "generate": generate, "classify": classify}[options.what](options)
+        commands = {"train": train, "encode": encode, "learn": learn, "generate": generate, "classify": classify,
+                    "instruct": partial(instruct, run)}
+        commands[options.what](options)
 
 
 if __name__ == "__main__":

@@ -232,6 +232,12 @@ static enum judge_outcome take_answer(const struct judge *judge, struct collecti
     return JUDGE_FAILED;
 }
 
+// Did a server that took the question say nothing, whether it then closed properly or not?
+static bool is_silent(const struct collecting *collecting, long status, const struct llm_error *err) {
+    const char *body = collecting->body.bytes == NULL ? "" : collecting->body.bytes;
+    return status == 200 && body[strspn(body, " \t\r\n")] == '\0' && err->code != LLM_ERROR_CANCELLED;
+}
+
 // The beginning of an answer that did not end, as far as its lines are whole.
 static void take_beginning(const struct collecting *collecting, struct strbuf *answer) {
     const char *end = collecting->body.size == 0 ? NULL : memrchr(collecting->body.bytes, '\n', collecting->body.size);
@@ -262,7 +268,12 @@ enum judge_outcome judge_ask(const struct judge *judge, const char *question, ui
     struct llm_error wrong = {0};
     long status = 0;
     enum judge_outcome outcome = JUDGE_FAILED;
-    if (http_post(&request, &status, &wrong)) {
+    const bool ok = http_post(&request, &status, &wrong);
+    if (is_silent(&collecting, status, &wrong)) {
+        if (ok) error_set(&wrong, LLM_ERROR_FORMAT, "%s: sent an empty answer", judge->url);
+        error_set(err, wrong.code, "%s", wrong.text);
+        outcome = JUDGE_SILENT;
+    } else if (ok) {
         outcome = take_answer(judge, &collecting, answer, err);
     } else if (collecting.body.size > MAX_BODY / 2) {
         take_beginning(&collecting, answer);

@@ -16,6 +16,7 @@ enum judge_outcome {
     JUDGE_ANSWERED, // `answer` has the text
     JUDGE_TOO_LONG, // more than any number takes; `answer` has the beginning
     JUDGE_REFUSED,  // the server does not want this question, too long for the judge perhaps; err has its reason
+    JUDGE_SILENT,   // the server took the question and said nothing; err has the sentence
     JUDGE_FAILED,   // the server cannot be reached or is none; err has the sentence
 };
 

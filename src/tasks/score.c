@@ -17,6 +17,7 @@ enum {
     SAVED_SHARE = 100, // one in so many of the file's, whichever is more
     MOST_SHOWN = 200,  // bytes of an answer that is no score
     PAUSE_MS = 500,    // before a server that failed is asked again
+    MOST_SILENT = 3,   // questions in a row that get no word: it is the server then, not the question
     MAX_PARALLEL = 64,
 };
 
@@ -28,6 +29,7 @@ struct scoring {
     struct team_counter next;
     pthread_mutex_t lock; // for what follows, and `file`
     size_t n_wanted, n_done, n_unsaved;
+    int n_silent; // questions lately, one after another, that got no word
     bool stopped;
     struct llm_error err; // the first one
 };
@@ -85,25 +87,42 @@ static void shorten(struct strbuf *answer) {
     strbuf_puts(answer, "...");
 }
 
+// Notes whether the server had a word for a question; false when there have been too many without.
+static bool note_silence(struct scoring *scoring, bool silent) {
+    pthread_mutex_lock(&scoring->lock);
+    scoring->n_silent = silent ? scoring->n_silent + 1 : 0;
+    const bool go_on = scoring->n_silent < MOST_SILENT;
+    pthread_mutex_unlock(&scoring->lock);
+    return go_on;
+}
+
+// May the server be better in a moment?
+static bool is_trouble(enum judge_outcome outcome) {
+    return outcome == JUDGE_FAILED || outcome == JUDGE_SILENT;
+}
+
 // Asks until there is a score, twice at most. Returns false when the judge itself fails; else *score is it or -1.
 static bool ask(struct scoring *scoring, const char *question, struct strbuf *answer, int *score,
                 struct llm_error *err) {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000 * 1000};
+    enum judge_outcome outcome = JUDGE_ANSWERED;
+    struct llm_error wrong = {0};
     *score = -1;
     for (int i = 0; i < ASKED && *score < 0; i++) {
-        struct llm_error wrong = {0};
+        if (is_trouble(outcome)) nanosleep(&pause, NULL);
+        wrong = (struct llm_error){0};
         strbuf_clear(answer);
-        const enum judge_outcome outcome =
-            judge_ask(&scoring->judge, question, first_seed + (uint64_t)i, on_tick, scoring, answer, &wrong);
+        outcome = judge_ask(&scoring->judge, question, first_seed + (uint64_t)i, on_tick, scoring, answer, &wrong);
         if (outcome == JUDGE_ANSWERED) *score = score_parse(answer->bytes == NULL ? "" : answer->bytes);
-        if (outcome == JUDGE_TOO_LONG && answer->size == 0) strbuf_puts(answer, "(an answer without end)");
-        if (outcome == JUDGE_REFUSED) strbuf_puts(answer, wrong.text);
-        if (outcome != JUDGE_FAILED) continue;
-        if (wrong.code == LLM_ERROR_CANCELLED || i == ASKED - 1 || !on_tick(scoring)) {
+        if (is_trouble(outcome) && (wrong.code == LLM_ERROR_CANCELLED || !on_tick(scoring))) {
             return error_set(err, wrong.code, "%s", wrong.text);
         }
-        nanosleep(&pause, NULL);
     }
+    if (outcome == JUDGE_FAILED || !note_silence(scoring, outcome == JUDGE_SILENT)) {
+        return error_set(err, wrong.code, "%s", wrong.text);
+    }
+    if (outcome == JUDGE_TOO_LONG && answer->size == 0) strbuf_puts(answer, "(an answer without end)");
+    if (outcome == JUDGE_REFUSED || outcome == JUDGE_SILENT) strbuf_puts(answer, wrong.text);
     shorten(answer);
     return true;
 }

@@ -1,6 +1,7 @@
 // settings.c: see settings.h.
 #include "train/settings.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -217,11 +218,6 @@ static bool schedule_of(const json_t *settings, int64_t steps_an_epoch, struct s
 bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
                         struct llm_error *err) {
     const json_t *now = json_object_get(present, "settings");
-    struct schedule before, after;
-    if (!schedule_of(json_object_get(saved, "settings"), steps_an_epoch, &before) ||
-        !schedule_of(now, steps_an_epoch, &after) || !schedule_same(&before, &after, done)) {
-        return train_identity_check(saved, present, err);
-    }
     json_t *copy = json_deep_copy(saved);
     if (copy == NULL) return error_memory(err, "settings");
     json_t *settings = json_object_get(copy, "settings");
@@ -233,5 +229,17 @@ bool train_resume_check(const json_t *saved, const json_t *present, int64_t step
     }
     ok = ok && train_identity_check(copy, present, err);
     json_decref(copy);
-    return ok;
+    if (!ok || train_identity_check(saved, present, NULL)) return ok;
+
+    struct schedule before, after;
+    if (schedule_of(json_object_get(saved, "settings"), steps_an_epoch, &before) &&
+        schedule_of(now, steps_an_epoch, &after) && schedule_same(&before, &after, done)) {
+        return true;
+    }
+    struct llm_error first = {0};
+    train_identity_check(saved, present, &first);
+    return error_set(err, first.code,
+                     "%s; a run's length may change as long as the learning rates of the %" PRId64
+                     " steps done stay what they were, and they would not",
+                     first.text, done);
 }

@@ -25,9 +25,11 @@ def send(handler, code, body, content_type="application/json", headers=()):
     handler.wfile.write(body)
 
 
-def begin_stream(handler, content_type):
+def begin_stream(handler, content_type, **headers):
     handler.send_response(200)
     handler.send_header("Content-Type", content_type)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
     handler.close_connection = True
 
@@ -92,6 +94,11 @@ def reset(handler, body, text):
     handler.wfile.flush()
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
+
+
+def broken_off(handler, body, text):
+    """A stream that ends before its first byte, without the end that a stream has."""
+    begin_stream(handler, "application/x-ndjson", Transfer_Encoding="chunked")
 
 
 def half_a_stream(handler, body, text):

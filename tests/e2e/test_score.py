@@ -215,6 +215,27 @@ def test_a_question_that_is_refused_is_no_score(score, file, code):
     assert refusal.endswith(f"/api/chat: the server answered {code}: 'Requested tokens (2100) exceed context window of 2048'")
 
 
+@pytest.mark.parametrize("behave, expected", [
+    (says.status(200, b" \n"), "/api/chat: sent an empty answer"),
+    (says.broken_off, "/api/chat: the connection ended early, after 0 bytes"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_question_that_gets_no_word_is_no_score(score, file, behave, expected):
+    """As a server does that streams and finds out late that the question is too long; with three in a row it is broken."""
+    with Judge(good) as judge:
+        judge.plan = [says.answer, behave, behave, says.answer, behave, behave, behave, behave, says.answer]
+        result = score(judge)
+    assert result.code == 0 and "Failed: 3 " in result.out
+    assert scores_in(file) == [score_of(0), None, score_of(2), None, None] + [score_of(i) for i in range(5, 30)]
+    assert expected in json.loads(file.read_text())[1]["score_answer"]
+    with Judge(good) as judge:
+        judge.plan = [behave]
+        result = score(judge)
+        assert expected in sentence(result) and len(judge.requests) == 6
+        judge.plan = [says.answer]
+        assert score(judge).code == 0 and len(judge.requests) == 6 + 3
+    assert scores_in(file) == [score_of(i) for i in range(30)]
+
+
 # ---- Servers that fail --------------------------------------------------------------------------
 
 
@@ -246,7 +267,6 @@ def test_no_server(score, file):
     (says.page, "/api/chat: answered '<!DOCTYPE html>', which no chat API does; is it the right address, and --api?"),
     (says.status(200, b"[1, 2]"), "/api/chat: answered '[1, 2]', which no chat API does"),
     (says.status(200, b'{"response": "85"}'), "which no chat API does"),
-    (says.status(200, b""), "/api/chat: sent an empty answer"),
     (says.status(200, b'{"error": "out of memory"}'), "/api/chat: answered with an error: 'out of memory'"),
     (says.status(200, b'{"message": {"content": 85}' + b"[" * 20000), "which no chat API does"),
     (says.status(404), "/api/chat: the server answered 404 (not found): 'model 'llama3' not found'"),

@@ -270,9 +270,9 @@ static void the_end_is_chosen_later(void **state) {
         double cooldown, warmup;
         const char *sentence;
     } refused[] = {
-        {20, 12, 3, "the run was begun with epochs 1000, now it is 3"}, // has begun by now
-        {11, 0, 3, "the run was begun with epochs 1000, now it is 3"},  // is over
-        {20, 8, 4, "the run was begun with epochs 1000, now it is 3"},
+        {20, 12, 3, "the run was begun with epochs 1000, now it is 3; a run's length may change"}, // has begun by now
+        {11, 0, 3, "the learning rates of the 12 steps done stay what they were"},                 // is over
+        {20, 8, 4, "the run was begun with epochs 1000, now it is 3; a run's length may change"},
     };
     parts->options.epochs = 3;
     parts->stop_after = 0;

@@ -1,0 +1,142 @@
+"""PyTorch's side of `run.py instruct`: the book's chapter 7 at GPT-2's size, one process a measurement, one line of JSON.
+
+    make     writes random weights in Hugging Face layout for both sides to --model; GPT-2's initialisation
+    train    seconds of the recipe's first --steps optimizer steps and of as many batches that are only looked at, both
+             on the recipe's own batches, and the process's peak memory
+    answer   seconds a token of the book's generate, which has no KV cache, for the first test entries
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from functools import partial
+
+import torch
+from encode_peers import read_vocabulary
+
+SIZES = {"124M": (12, 12, 768), "355M": (24, 16, 1024)}
+N_CTX, N_VOCAB = 1024, 50257
+RESPONSE = "\n\n### Response:\n"
+
+
+def make(options):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    n_layer, n_head, n_embd = SIZES[options.size]
+    torch.manual_seed(1)
+    GPT2LMHeadModel(GPT2Config(n_layer=n_layer, n_head=n_head, n_embd=n_embd)).save_pretrained(options.model)
+    _, merges, vocab = read_vocabulary()
+    (options.model / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
+    lines = "".join(f"{left} {right}\n" for left, right in merges)
+    (options.model / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
+    return {"made": str(options.model)}
+
+
+def book_model(options):
+    """Of random weights, which cost as much as any others."""
+    from llms_from_scratch.ch04 import GPTModel
+
+    n_layer, n_head, n_embd = SIZES[options.size]
+    torch.manual_seed(1)
+    model = GPTModel({"vocab_size": N_VOCAB, "context_length": N_CTX, "emb_dim": n_embd, "n_heads": n_head,
+                      "n_layers": n_layer, "drop_rate": 0.0, "qkv_bias": True})
+    with torch.no_grad():
+        for param in model.parameters():
+            if param.dim() == 2:
+                param.normal_(0, 0.02)
+    return model
+
+
+def tokenizer(options):
+    """One with the `encode` that the book's dataset calls."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    bpe = Tokenizer(models.BPE.from_file(str(options.model / "vocab.json"), str(options.model / "merges.txt")))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+    class Ids:
+        def encode(self, text):
+            return bpe.encode(text).ids
+
+    return Ids()
+
+
+def parts(options):
+    entries = json.loads(options.file.read_text(encoding="utf-8"))
+    end = int(len(entries) * 0.85)
+    return entries[:end], entries[end : end + int(len(entries) * 0.1)]
+
+
+def seconds_of(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def train(options):
+    from llms_from_scratch.ch05 import calc_loss_batch
+    from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn
+    from torch.utils.data import DataLoader
+
+    model, device = book_model(options), torch.device("cpu")
+    data = InstructionDataset(parts(options)[0], tokenizer(options))
+    torch.manual_seed(123)
+    loader = DataLoader(data, batch_size=8, shuffle=True, drop_last=True,
+                        collate_fn=partial(custom_collate_fn, allowed_max_length=N_CTX))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    torch.manual_seed(123)
+    batches = [batch for _, batch in zip(range(options.steps), loader)]
+
+    def step(inputs, targets):
+        optimizer.zero_grad()
+        calc_loss_batch(inputs, targets, model, device).backward()
+        optimizer.step()
+
+    def look(inputs, targets):
+        with torch.no_grad():
+            calc_loss_batch(inputs, targets, model, device)
+
+    model.train()
+    step(*batches[0])  # the first is slower
+    steps = [seconds_of(partial(step, *batch)) for batch in batches]
+    model.eval()
+    looks = [seconds_of(partial(look, *batch)) for batch in batches]
+    return {"step": statistics.mean(steps), "look": statistics.mean(looks),
+            "tokens": [inputs.shape[1] for inputs, _ in batches],
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def answer(options):
+    from llms_from_scratch.ch05 import generate
+    from llms_from_scratch.ch07 import format_input
+
+    model, ids = book_model(options).eval(), tokenizer(options)
+    seconds = 0
+    entries = parts(options)[1][: options.entries]
+    for entry in entries:
+        prompt = torch.tensor([ids.encode(format_input(entry) + RESPONSE)])
+        seconds += seconds_of(partial(generate, model, prompt, options.tokens, N_CTX))
+    return {"token": seconds / (len(entries) * options.tokens)}
+
+
+def main():
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["make", "train", "answer"])
+    parser.add_argument("--size", default="355M", choices=SIZES)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--file", type=Path, help="the instructions")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--entries", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=20, help="of an answer")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(json.dumps({"make": make, "train": train, "answer": answer}[options.what](options)))
+
+
+if __name__ == "__main__":
+    main()
