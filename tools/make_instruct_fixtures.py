@@ -32,7 +32,7 @@ import torch
 from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn, format_input
 from torch.utils.data import DataLoader
 
-from make_tokenizer_fixtures import gpt2
+from make_tokenizer_fixtures import EOT, ROOT, byte_characters, gpt2
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "fixtures", "instruct")
 HEADER = "\n\n### Response:\n"
@@ -171,6 +171,17 @@ def starter():
     return tokenizer, *book_model()
 
 
+def write_vocabulary(folder):
+    """GPT-2's, as vocab.json and merges.txt."""
+    order, characters = byte_characters()
+    merges = (ROOT / "src/tokenizer/gpt2/vocab.bpe").read_text(encoding="utf-8")
+    tokens = [characters[byte] for byte in order] + [line.replace(" ", "") for line in merges.split("\n")[1:-1]] + [EOT]
+    with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as file:
+        json.dump({token: i for i, token in enumerate(tokens)}, file)
+    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:
+        file.write(merges)
+
+
 def medium(folder):
     """Random weights of GPT-2 medium's shape, as transformers draws them; the same each time."""
     from make_classify_fixtures import book_model
@@ -178,6 +189,7 @@ def medium(folder):
 
     torch.manual_seed(1)
     GPT2LMHeadModel(GPT2Config(n_layer=24, n_head=16, n_embd=1024)).save_pretrained(folder)
+    write_vocabulary(folder)
     return TOKENIZER, *book_model(folder)
 
 
