@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STARTER = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "starter"
+BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
 FIRST_SEED = 123
 BOOK = ["--preset", "book"]
 VARIANTS = {
@@ -36,19 +36,19 @@ def my_llm(program, *words):
 
 
 def random_model(program, data, work):
-    """Of the starter's shape and vocabulary: one step of training that moves nothing."""
+    """Of the bundled model's shape and vocabulary: one step of training that moves nothing."""
     if not (work / "random" / "model").exists():
         text = work / "text.txt"
         text.write_bytes(Path(data).read_bytes())
-        my_llm(program, "pretrain", text, "--out", work / "random", "--tokenizer", STARTER, "--n-layer", 6, "--n-head", 4,
-               "--n-embd", 256, "--context", 256, "--steps", 1, "--lr", 0, "--weight-decay", 0, "--force")  # fmt: skip
+        my_llm(program, "pretrain", text, "--out", work / "random", "--tokenizer", BUNDLED, "--n-layer", 8, "--n-head", 4,
+               "--n-embd", 256, "--context", 512, "--steps", 1, "--lr", 0, "--weight-decay", 0, "--force")  # fmt: skip
     return work / "random"
 
 
 def measure(program, data, work, name, seed):
     out = work / f"{list(VARIANTS).index(name)}-{seed}"
     if not (out / "report.md").exists():
-        model = random_model(program, data, work) if name.startswith("random") else STARTER
+        model = random_model(program, data, work) if name.startswith("random") else BUNDLED
         my_llm(program, "classify", "train", "--data", data, "-m", model, "--out", out, "--seed", seed, "--force",
                *VARIANTS[name])  # fmt: skip
     run = json.loads((out / "run.json").read_text())
