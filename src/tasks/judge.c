@@ -147,9 +147,15 @@ static size_t value_begin(const char *line, size_t size, bool events) {
     return size - at >= 6 && strncmp(line + at, "[DONE]", 6) == 0 ? size : at;
 }
 
-bool judge_parse(const char *body, size_t size, struct strbuf *answer, struct llm_error *err) {
+// Bytes of white space that a body begins with.
+static size_t blank_size(const char *body, size_t size) {
     size_t at = 0;
     while (at < size && strchr(" \t\r\n", body[at]) != NULL && body[at] != '\0') at++;
+    return at;
+}
+
+bool judge_parse(const char *body, size_t size, struct strbuf *answer, struct llm_error *err) {
+    size_t at = blank_size(body, size);
     if (at == size) return error_set(err, LLM_ERROR_FORMAT, "sent an empty answer");
     const bool events = size - at > 5 && (strncmp(body + at, "data:", 5) == 0 || strncmp(body + at, "event:", 6) == 0 ||
                                           body[at] == ':');
@@ -232,12 +238,6 @@ static enum judge_outcome take_answer(const struct judge *judge, struct collecti
     return JUDGE_FAILED;
 }
 
-// Did a server that took the question say nothing, whether it then closed properly or not?
-static bool is_silent(const struct collecting *collecting, long status, const struct llm_error *err) {
-    const char *body = collecting->body.bytes == NULL ? "" : collecting->body.bytes;
-    return status == 200 && body[strspn(body, " \t\r\n")] == '\0' && err->code != LLM_ERROR_CANCELLED;
-}
-
 // The beginning of an answer that did not end, as far as its lines are whole.
 static void take_beginning(const struct collecting *collecting, struct strbuf *answer) {
     const char *end = collecting->body.size == 0 ? NULL : memrchr(collecting->body.bytes, '\n', collecting->body.size);
@@ -268,12 +268,7 @@ enum judge_outcome judge_ask(const struct judge *judge, const char *question, ui
     struct llm_error wrong = {0};
     long status = 0;
     enum judge_outcome outcome = JUDGE_FAILED;
-    const bool ok = http_post(&request, &status, &wrong);
-    if (is_silent(&collecting, status, &wrong)) {
-        if (ok) error_set(&wrong, LLM_ERROR_FORMAT, "%s: sent an empty answer", judge->url);
-        error_set(err, wrong.code, "%s", wrong.text);
-        outcome = JUDGE_SILENT;
-    } else if (ok) {
+    if (http_post(&request, &status, &wrong)) {
         outcome = take_answer(judge, &collecting, answer, err);
     } else if (collecting.body.size > MAX_BODY / 2) {
         take_beginning(&collecting, answer);
@@ -284,6 +279,9 @@ enum judge_outcome judge_ask(const struct judge *judge, const char *question, ui
         error_set(err, wrong.code, "%s", wrong.text);
         if (is_about_question(status)) outcome = JUDGE_REFUSED;
     }
+    // It took the question and said nothing, whether it then closed properly or not.
+    const bool blank = blank_size(collecting.body.bytes, collecting.body.size) == collecting.body.size;
+    if (status == 200 && blank && wrong.code != LLM_ERROR_CANCELLED) outcome = JUDGE_SILENT;
     strbuf_release(&collecting.body);
     free(body);
     return outcome;

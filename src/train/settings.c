@@ -229,15 +229,14 @@ bool train_resume_check(const json_t *saved, const json_t *present, int64_t step
     }
     ok = ok && train_identity_check(copy, present, err);
     json_decref(copy);
-    if (!ok || train_identity_check(saved, present, NULL)) return ok;
+    struct llm_error first = {0};
+    if (!ok || train_identity_check(saved, present, &first)) return ok;
 
     struct schedule before, after;
     if (schedule_of(json_object_get(saved, "settings"), steps_an_epoch, &before) &&
         schedule_of(now, steps_an_epoch, &after) && schedule_same(&before, &after, done)) {
         return true;
     }
-    struct llm_error first = {0};
-    train_identity_check(saved, present, &first);
     return error_set(err, first.code,
                      "%s; a run's length may change as long as the learning rates of the %" PRId64
                      " steps done stay what they were, and they would not",
