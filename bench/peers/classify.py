@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+from peer import peer
+
 STEPS = 650  # of the recipe: 5 epochs of 1,045 messages
 # Its batches that are only looked at: before training 10 of each part, 5 of two parts in 13 evaluations and after 5
 # epochs, and at the end all of 1,045 (in whole batches), 149 and 300 messages.
@@ -27,12 +28,6 @@ LOOKED_AT = 3 * 10 + 2 * 5 * (13 + 5) + 130 + 19 + 38
 def messages(path):
     """(label, text) of the SMS Spam Collection."""
     return [line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if "\t" in line and '"' not in line]
-
-
-def peer(options, what, *words):
-    command = [options.python, HERE / "classify_peers.py", what, *words, "--threads", options.threads]
-    return json.loads(subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE,
-                                     stderr=subprocess.DEVNULL).stdout.splitlines()[-1])
 
 
 def ours(options, *words, **more):
@@ -50,7 +45,7 @@ def train(options, folder, poolings):
                                 folder / "base", "--out", folder / pooling, "--pooling", pooling, "-t", options.threads,
                                 "--force")
         print(f"my-llm, {pooling}: {seconds[pooling]:.1f} s", flush=True)
-    book = peer(options, "train", "--steps", options.steps)
+    book = peer(options, "classify_peers.py", "train", "--steps", options.steps)
     whole = STEPS * book["step"] + LOOKED_AT * book["forward"]
     print(f"the book's code: {STEPS} steps of {book['step']:.3f} s, {LOOKED_AT} batches that are only looked at of "
           f"{book['forward']:.3f} s")
@@ -69,7 +64,7 @@ def predict(options, folder):
         opening = min(ours(options, *command, input=b"Hello") for _ in range(2))
         seconds[name] = min(ours(options, *command, input=lines) for _ in range(options.rounds)) - opening
     (folder / "texts.json").write_text(json.dumps(texts))
-    found = peer(options, "predict", "--model", folder / "classifier", "--texts", folder / "texts.json", "--rounds",
+    found = peer(options, "classify_peers.py", "predict", "--model", folder / "classifier", "--texts", folder / "texts.json", "--rounds",
                  options.rounds)
     seconds.update(found)
     print(f"\n| {len(texts)} messages, 124M | s | my-llm unpadded is faster by |\n| --- | ---: | ---: |")
@@ -83,7 +78,7 @@ def classify(options):
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(options.folder or stack.enter_context(tempfile.TemporaryDirectory()))
         if not (folder / "padded" / "merges.txt").exists():
-            peer(options, "make", "--model", folder)
+            peer(options, "classify_peers.py", "make", "--model", folder)
         poolings = [name for name in ("last-position", "last-token") if options.only in name]
         if poolings:
             train(options, folder, poolings)

@@ -12,10 +12,9 @@ import itertools
 import json
 import pathlib
 import statistics
-import time
 
 import torch
-from encode_peers import read_vocabulary
+from book_peers import book_model, open_vocabulary, seconds_of, write_vocabulary
 
 N_EMBD, N_LAYER, N_HEAD, EOT, PADDED, BATCH = 768, 12, 12, 50256, 120, 8
 
@@ -23,28 +22,20 @@ N_EMBD, N_LAYER, N_HEAD, EOT, PADDED, BATCH = 768, 12, 12, 50256, 120, 8
 def make(folder):
     from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
-    _, merges, vocab = read_vocabulary()
     torch.manual_seed(1)
     base = GPT2LMHeadModel(GPT2Config(pad_token_id=EOT))
     classifier = GPT2ForSequenceClassification(GPT2Config(pad_token_id=EOT, num_labels=2))
     classifier.transformer.load_state_dict(base.transformer.state_dict())
     for name, model in (("base", base), ("classifier", classifier), ("padded", classifier)):
         model.save_pretrained(folder / name)
-        (folder / name / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-        lines = "".join(f"{left} {right}\n" for left, right in merges)
-        (folder / name / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
+        write_vocabulary(folder / name)
     config = json.loads((folder / "padded" / "config.json").read_text())
     (folder / "padded" / "config.json").write_text(json.dumps({**config, "pad_token_id": None, "padded_length": PADDED}))
     return {"made": str(folder)}
 
 
-def book_model():
-    """The book's classifier; its weights are random, which costs as much as any others."""
-    from llms_from_scratch.ch04 import GPTModel
-
-    torch.manual_seed(1)
-    model = GPTModel({"vocab_size": 50257, "context_length": 1024, "emb_dim": N_EMBD, "n_heads": N_HEAD, "n_layers": N_LAYER,
-                      "drop_rate": 0.0, "qkv_bias": True})
+def book_classifier():
+    model = book_model(N_LAYER, N_HEAD, N_EMBD)
     for param in model.parameters():
         param.requires_grad = False
     model.out_head = torch.nn.Linear(N_EMBD, 2)
@@ -54,16 +45,10 @@ def book_model():
     return model
 
 
-def seconds_of(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def train(n_steps):
     from llms_from_scratch.ch06 import calc_loss_batch
 
-    model, device = book_model(), torch.device("cpu")
+    model, device = book_classifier(), torch.device("cpu")
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
     inputs, targets = torch.randint(0, 50257, (BATCH, PADDED)), torch.randint(0, 2, (BATCH,))
 
@@ -89,14 +74,12 @@ def batches(items, size):
 
 
 def predict(model, path, rounds):
-    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2ForSequenceClassification
 
-    bpe = Tokenizer(models.BPE.from_file(str(model / "vocab.json"), str(model / "merges.txt")))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe = open_vocabulary(model)
     texts = json.loads(path.read_text())
     hf = GPT2ForSequenceClassification.from_pretrained(model, attn_implementation="sdpa", dtype=torch.float32).eval()
-    book = book_model().eval()
+    book = book_classifier().eval()
 
     def one_at_a_time():
         for text in texts:

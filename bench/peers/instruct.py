@@ -1,6 +1,6 @@
 """`run.py instruct`: the book's instruction tuning at GPT-2 medium's size (355M, random weights), beside PyTorch.
 
-Neither side runs the recipe whole, which takes the book's code some two hours. Timed are the same first optimizer steps
+Neither side runs the recipe whole, which takes the book's code more than an hour. Timed are the same first optimizer steps
 of it on both sides, batches that are only looked at, and answers to test entries, all of as many tokens as an expected
 answer has on average; the whole is these, counted as often as the recipe has them. --only takes one of: train, answer.
 
@@ -16,17 +16,12 @@ import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+from peer import peer
+
 STEPS = 232  # of the recipe: 2 epochs of 935 entries in whole batches of 8
 LOOKED_AT = 2 * 5 * (47 + 1)  # batches of 47 evaluations and of the one before training
 SAMPLED = 2 * 50  # tokens of the two sample answers
 ANSWERS, ANSWER_TOKENS = 110, 12  # the test entries' expected answers have 1,344 tokens in all
-
-
-def peer(options, what, *words):
-    command = [options.python, HERE / "instruct_peers.py", what, *words, "--threads", options.threads]
-    return json.loads(subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE,
-                                     stderr=subprocess.DEVNULL).stdout.splitlines()[-1])
 
 
 def ours(run, options, folder, n_steps, eval_freq, *more):
@@ -50,7 +45,7 @@ def train(run, options, folder):
         look = (often - seldom) / (n - 1) / 2
         found[name] = ((seldom - 2 * look) / n, look, peak)
         print(f"my-llm, {name}: a step {found[name][0]:.2f} s, a batch looked at {look:.2f} s", flush=True)
-    book = peer(options, "train", "--model", folder / "base", "--file", options.file, "--steps", n)
+    book = peer(options, "instruct_peers.py", "train", "--model", folder / "base", "--file", options.file, "--steps", n)
     found["book"] = (book["step"], book["look"], book["peak_bytes"])
     print(f"the book's code, batches of {book['tokens']} tokens: a step {book['step']:.2f} s, a batch looked at "
           f"{book['look']:.2f} s", flush=True)
@@ -72,7 +67,7 @@ def answer(options, folder):
                     folder / "answered.json", "-n", ANSWER_TOKENS, "--force", "-t", options.threads)], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     seconds = time.perf_counter() - start
-    token = peer(options, "answer", "--model", folder / "base", "--file", options.file, "--tokens", ANSWER_TOKENS)["token"]
+    token = peer(options, "instruct_peers.py", "answer", "--model", folder / "base", "--file", options.file, "--tokens", ANSWER_TOKENS)["token"]
     book = ANSWERS * ANSWER_TOKENS * token
     print(f"\n{ANSWERS} answers of {ANSWER_TOKENS} tokens: my-llm {seconds:.1f} s; the book's code {token:.2f} s a token, "
           f"{book:.0f} s: {book / seconds:.1f} ×", flush=True)
@@ -86,7 +81,7 @@ def instruct(run, options):
         folder = pathlib.Path(options.folder or stack.enter_context(tempfile.TemporaryDirectory()))
         if not (folder / "base" / "merges.txt").exists():
             (folder / "base").mkdir(parents=True, exist_ok=True)
-            peer(options, "make", "--model", folder / "base")
+            peer(options, "instruct_peers.py", "make", "--model", folder / "base")
         steps = train(run, options, folder) if options.only in "train" else None
         answers = answer(options, folder) if options.only in "answer" else None
         if steps is None or answers is None:

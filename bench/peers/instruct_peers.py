@@ -1,4 +1,4 @@
-"""PyTorch's side of `run.py instruct`: the book's chapter 7 at GPT-2's size, one process a measurement, one line of JSON.
+"""PyTorch's side of `run.py instruct`: the book's chapter 7 at GPT-2 medium's size, one process a measurement, one line of JSON.
 
     make     writes random weights in Hugging Face layout for both sides to --model; GPT-2's initialisation
     train    seconds of the recipe's first --steps optimizer steps and of as many batches that are only looked at, both
@@ -10,51 +10,27 @@ import argparse
 import json
 import resource
 import statistics
-import time
 from functools import partial
 
 import torch
-from encode_peers import read_vocabulary
+from book_peers import N_CTX, book_model, open_vocabulary, seconds_of, write_vocabulary
 
-SIZES = {"124M": (12, 12, 768), "355M": (24, 16, 1024)}
-N_CTX, N_VOCAB = 1024, 50257
+SHAPE = N_LAYER, N_HEAD, N_EMBD = 24, 16, 1024
 RESPONSE = "\n\n### Response:\n"
 
 
 def make(options):
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    n_layer, n_head, n_embd = SIZES[options.size]
     torch.manual_seed(1)
-    GPT2LMHeadModel(GPT2Config(n_layer=n_layer, n_head=n_head, n_embd=n_embd)).save_pretrained(options.model)
-    _, merges, vocab = read_vocabulary()
-    (options.model / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    lines = "".join(f"{left} {right}\n" for left, right in merges)
-    (options.model / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
+    GPT2LMHeadModel(GPT2Config(n_layer=N_LAYER, n_head=N_HEAD, n_embd=N_EMBD)).save_pretrained(options.model)
+    write_vocabulary(options.model)
     return {"made": str(options.model)}
-
-
-def book_model(options):
-    """Of random weights, which cost as much as any others."""
-    from llms_from_scratch.ch04 import GPTModel
-
-    n_layer, n_head, n_embd = SIZES[options.size]
-    torch.manual_seed(1)
-    model = GPTModel({"vocab_size": N_VOCAB, "context_length": N_CTX, "emb_dim": n_embd, "n_heads": n_head,
-                      "n_layers": n_layer, "drop_rate": 0.0, "qkv_bias": True})
-    with torch.no_grad():
-        for param in model.parameters():
-            if param.dim() == 2:
-                param.normal_(0, 0.02)
-    return model
 
 
 def tokenizer(options):
     """One with the `encode` that the book's dataset calls."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    bpe = Tokenizer(models.BPE.from_file(str(options.model / "vocab.json"), str(options.model / "merges.txt")))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe = open_vocabulary(options.model)
 
     class Ids:
         def encode(self, text):
@@ -69,18 +45,12 @@ def parts(options):
     return entries[:end], entries[end : end + int(len(entries) * 0.1)]
 
 
-def seconds_of(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def train(options):
     from llms_from_scratch.ch05 import calc_loss_batch
     from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn
     from torch.utils.data import DataLoader
 
-    model, device = book_model(options), torch.device("cpu")
+    model, device = book_model(*SHAPE), torch.device("cpu")
     data = InstructionDataset(parts(options)[0], tokenizer(options))
     torch.manual_seed(123)
     loader = DataLoader(data, batch_size=8, shuffle=True, drop_last=True,
@@ -112,7 +82,7 @@ def answer(options):
     from llms_from_scratch.ch05 import generate
     from llms_from_scratch.ch07 import format_input
 
-    model, ids = book_model(options).eval(), tokenizer(options)
+    model, ids = book_model(*SHAPE).eval(), tokenizer(options)
     seconds = 0
     entries = parts(options)[1][: options.entries]
     for entry in entries:
@@ -126,7 +96,6 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["make", "train", "answer"])
-    parser.add_argument("--size", default="355M", choices=SIZES)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--file", type=Path, help="the instructions")
     parser.add_argument("--steps", type=int, default=4)
