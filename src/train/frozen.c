@@ -12,68 +12,106 @@ enum {
     FEW_TOKENS = 64
 };
 
-bool frozen_init(struct frozen *frozen, const int64_t n_examples[FROZEN_SIDES], int max_tokens, int max_examples,
-                 int n_embd, int64_t room, struct llm_error *err) {
-    *frozen = (struct frozen){.n_embd = n_embd, .room = room};
+// A text whose activations are kept: in one piece of memory with its ids, which follow them.
+struct frozen_text {
+    struct frozen_text *next;
+    uint64_t hash;
+    int n_tokens;
+    float entering[]; // [n_tokens, n_embd], then the ids [n_tokens]
+};
+
+bool frozen_init(struct frozen *frozen, int64_t n_examples, int max_tokens, int max_examples, int n_embd, int64_t room,
+                 struct llm_error *err) {
+    *frozen = (struct frozen){.n_embd = n_embd, .room = room, .n_buckets = 1};
+    while ((int64_t)frozen->n_buckets < n_examples) frozen->n_buckets *= 2;
     if (!packed_init(&frozen->missing, max_tokens, max_examples, err)) return false;
     frozen->entering = malloc((size_t)max_tokens * (size_t)n_embd * sizeof *frozen->entering);
-    bool ok = frozen->entering != NULL;
-    for (int side = 0; side < FROZEN_SIDES && ok; side++) {
-        const size_t n = n_examples[side] > 0 ? (size_t)n_examples[side] : 1;
-        frozen->examples[side] = calloc(n, sizeof *frozen->examples[side]);
-        frozen->n_examples[side] = n_examples[side];
-        ok = frozen->examples[side] != NULL;
-    }
-    if (ok) return true;
+    frozen->buckets = calloc(frozen->n_buckets, sizeof(struct frozen_text *));
+    if (frozen->entering != NULL && frozen->buckets != NULL) return true;
     frozen_release(frozen);
     return error_memory(err, "activations of frozen layers");
 }
 
 void frozen_release(struct frozen *frozen) {
-    for (int side = 0; side < FROZEN_SIDES; side++) {
-        for (int64_t i = 0; frozen->examples[side] != NULL && i < frozen->n_examples[side]; i++) {
-            free(frozen->examples[side][i]);
+    for (size_t i = 0; frozen->buckets != NULL && i < frozen->n_buckets; i++) {
+        for (struct frozen_text *text = frozen->buckets[i], *next; text != NULL; text = next) {
+            next = text->next;
+            free(text);
         }
-        free(frozen->examples[side]);
     }
+    free(frozen->buckets);
     free(frozen->entering);
     packed_release(&frozen->missing);
     *frozen = (struct frozen){0};
 }
 
-// Elements of one example of the batch, and where they begin.
-static size_t extent(const struct frozen *frozen, const struct batch *batch, int sequence, size_t *first) {
-    const size_t n_embd = (size_t)frozen->n_embd;
-    *first = (size_t)batch->starts[sequence] * n_embd;
-    return (size_t)(batch->starts[sequence + 1] - batch->starts[sequence]) * n_embd;
+// ---- What is kept ---------------------------------------------------------------------------
+
+static int n_tokens(const struct batch *batch, int sequence) {
+    return batch->starts[sequence + 1] - batch->starts[sequence];
+}
+
+static const int32_t *ids(const struct batch *batch, int sequence) {
+    return batch->ids + batch->starts[sequence];
+}
+
+// Elements of n tokens' activations.
+static size_t elements(const struct frozen *frozen, int n) {
+    return (size_t)n * (size_t)frozen->n_embd;
+}
+
+// FNV-1a (Fowler, Noll, Vo) of the ids of a sequence.
+static uint64_t hash_ids(const struct batch *batch, int sequence) {
+    uint64_t hash = 0xcbf29ce484222325U;
+    for (int i = 0; i < n_tokens(batch, sequence); i++) {
+        hash = (hash ^ (uint32_t)ids(batch, sequence)[i]) * 0x100000001b3U;
+    }
+    return hash ^ hash >> 32;
+}
+
+// NULL: it is not kept.
+static const struct frozen_text *find(const struct frozen *frozen, const struct batch *batch, int sequence) {
+    const int n = n_tokens(batch, sequence);
+    const uint64_t hash = hash_ids(batch, sequence);
+    const struct frozen_text *text = frozen->buckets[hash & (frozen->n_buckets - 1)];
+    for (; text != NULL; text = text->next) {
+        if (text->hash == hash && text->n_tokens == n &&
+            memcmp(text->entering + elements(frozen, n), ids(batch, sequence), (size_t)n * sizeof(int32_t)) == 0) {
+            return text;
+        }
+    }
+    return NULL;
 }
 
 // Keeps what was computed, as far as there is room; running out of memory is no failure here.
-static void keep(struct frozen *frozen, const struct packed *packed, int side) {
-    for (int s = 0; s < packed->batch.n_sequences; s++) {
-        float **kept = &frozen->examples[side][packed->examples[s]];
-        size_t first;
-        const size_t bytes = extent(frozen, &packed->batch, s, &first) * sizeof **kept;
-        if (*kept != NULL || (int64_t)bytes > frozen->room) continue;
-        *kept = malloc(bytes);
-        if (*kept == NULL) return;
-        memcpy(*kept, frozen->entering + first, bytes);
-        frozen->room -= (int64_t)bytes;
+static void keep(struct frozen *frozen, const struct batch *batch) {
+    for (int s = 0; s < batch->n_sequences; s++) {
+        const int n = n_tokens(batch, s);
+        const size_t size = elements(frozen, n) * sizeof(float), size_ids = (size_t)n * sizeof(int32_t);
+        const int64_t bytes = (int64_t)(sizeof(struct frozen_text) + size + size_ids);
+        if (bytes > frozen->room || find(frozen, batch, s) != NULL) continue;
+        struct frozen_text *text = malloc((size_t)bytes);
+        if (text == NULL) return;
+        text->hash = hash_ids(batch, s);
+        text->n_tokens = n;
+        memcpy(text->entering, frozen->entering + elements(frozen, batch->starts[s]), size);
+        memcpy(text->entering + elements(frozen, n), ids(batch, s), size_ids);
+        struct frozen_text **bucket = &frozen->buckets[text->hash & (frozen->n_buckets - 1)];
+        text->next = *bucket;
+        *bucket = text;
+        frozen->room -= bytes;
     }
 }
 
-static bool is_kept(const struct frozen *frozen, const struct packed *packed, int side, int sequence) {
-    return frozen->examples[side][packed->examples[sequence]] != NULL;
-}
+// ---- A batch --------------------------------------------------------------------------------
 
 // The sequences of the batch that are not kept, one after another.
-static void collect_missing(struct frozen *frozen, const struct packed *packed, int side) {
+static void collect_missing(struct frozen *frozen, const struct batch *batch) {
     struct packed *missing = &frozen->missing;
-    const struct batch *batch = &packed->batch;
     packed_clear(missing);
     for (int s = 0; s < batch->n_sequences; s++) {
-        if (is_kept(frozen, packed, side, s)) continue;
-        const int first = batch->starts[s], n = batch->starts[s + 1] - first, at = missing->batch.n_tokens;
+        if (find(frozen, batch, s) != NULL) continue;
+        const int first = batch->starts[s], n = n_tokens(batch, s), at = missing->batch.n_tokens;
         memcpy(missing->ids + at, batch->ids + first, (size_t)n * sizeof *batch->ids);
         memcpy(missing->positions + at, batch->positions + first, (size_t)n * sizeof *batch->positions);
         missing->batch.n_tokens += n;
@@ -81,39 +119,32 @@ static void collect_missing(struct frozen *frozen, const struct packed *packed, 
     }
 }
 
-// Moves what was computed of the missing sequences from where they lie one after another to their places in the batch:
-// the last first, as none of these lies before where it was.
-static void spread_missing(struct frozen *frozen, const struct packed *packed, int side) {
+// Fills entering with what is kept, and moves what was computed of the missing sequences from where it lies one after
+// another to its places in the batch: the last first, as none of these lies before where it was.
+static void spread(struct frozen *frozen, const struct batch *batch) {
     int m = frozen->missing.batch.n_sequences;
-    for (int s = packed->batch.n_sequences; s-- > 0;) {
-        if (is_kept(frozen, packed, side, s)) continue;
-        size_t first, from;
-        const size_t n = extent(frozen, &packed->batch, s, &first);
-        extent(frozen, &frozen->missing.batch, --m, &from);
-        memmove(frozen->entering + first, frozen->entering + from, n * sizeof *frozen->entering);
+    for (int s = batch->n_sequences; s-- > 0;) {
+        float *to = frozen->entering + elements(frozen, batch->starts[s]);
+        const size_t size = elements(frozen, n_tokens(batch, s)) * sizeof *to;
+        const struct frozen_text *text = find(frozen, batch, s);
+        if (text == NULL) {
+            memmove(to, frozen->entering + elements(frozen, frozen->missing.batch.starts[--m]), size);
+        } else {
+            memcpy(to, text->entering, size);
+        }
     }
 }
 
-static void fetch_kept(struct frozen *frozen, const struct packed *packed, int side) {
-    for (int s = 0; s < packed->batch.n_sequences; s++) {
-        if (!is_kept(frozen, packed, side, s)) continue;
-        size_t first;
-        const size_t n = extent(frozen, &packed->batch, s, &first);
-        memcpy(frozen->entering + first, frozen->examples[side][packed->examples[s]], n * sizeof *frozen->entering);
-    }
-}
-
-const float *frozen_entering(struct frozen *frozen, struct pass *pass, const struct packed *packed, int side,
+const float *frozen_entering(struct frozen *frozen, struct pass *pass, const struct packed *packed,
                              struct llm_error *err) {
-    collect_missing(frozen, packed, side);
-    const struct batch *missing = &frozen->missing.batch;
+    const struct batch *batch = &packed->batch, *missing = &frozen->missing.batch;
+    collect_missing(frozen, batch);
     if (missing->n_tokens > 0 && missing->n_tokens < FEW_TOKENS) {
-        if (!pass_entering(pass, &packed->batch, frozen->entering, err)) return NULL;
+        if (!pass_entering(pass, batch, frozen->entering, err)) return NULL;
     } else {
         if (missing->n_tokens > 0 && !pass_entering(pass, missing, frozen->entering, err)) return NULL;
-        spread_missing(frozen, packed, side);
-        fetch_kept(frozen, packed, side);
+        spread(frozen, batch);
     }
-    keep(frozen, packed, side);
+    keep(frozen, batch);
     return frozen->entering;
 }

@@ -69,8 +69,8 @@ struct step_report {
 };
 
 // One batch's losses, and gradients unless `gradients` is NULL; *sum gets the sum of scales[i] * losses[i].
-bool train_losses(struct trainer *trainer, const struct packed *packed, enum train_side side, double scale,
-                  struct param_block *gradients, struct random *random, double *sum, struct llm_error *err);
+bool train_losses(struct trainer *trainer, const struct packed *packed, double scale, struct param_block *gradients,
+                  struct random *random, double *sum, struct llm_error *err);
 // Packs examples [n] of a side.
 bool train_pack(struct trainer *trainer, struct packed *packed, enum train_side side, const int64_t *examples, int n,
                 struct llm_error *err);

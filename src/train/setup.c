@@ -174,7 +174,9 @@ static bool init_frozen(struct trainer *trainer, struct llm_error *err) {
         trainer->options->memory > 0 ? trainer->options->memory - plan->bytes_weights - taken : memory_available() / 2;
     const int64_t asked = trainer->task->cache_memory;
     if (asked >= 0 && asked < limit) limit = asked;
-    return frozen_init(&trainer->frozen, trainer->task->n_examples, pass->max_tokens, trainer->options->batch_size,
+    int64_t n_examples = 0;
+    for (int side = 0; side < TRAIN_SIDES; side++) n_examples += trainer->task->n_examples[side];
+    return frozen_init(&trainer->frozen, n_examples, pass->max_tokens, trainer->options->batch_size,
                        trainer->engine->config.n_embd, limit, err);
 }
 

@@ -36,8 +36,8 @@ static bool language_loss(void *user, const struct train_call *call, struct llm_
                                   call->packed->targets, batch->n_rows, err);
 }
 
-bool train_losses(struct trainer *trainer, const struct packed *packed, enum train_side side, double scale,
-                  struct param_block *gradients, struct random *random, double *sum, struct llm_error *err) {
+bool train_losses(struct trainer *trainer, const struct packed *packed, double scale, struct param_block *gradients,
+                  struct random *random, double *sum, struct llm_error *err) {
     const struct train_task *task = trainer->task;
     struct train_call call = {
         .engine = trainer->engine,
@@ -52,7 +52,7 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, enum tra
     const int n_rows = packed->batch.n_rows;
     for (int i = 0; i < n_rows; i++) trainer->scales[i] = (float)scale;
     if (trainer->frozen.entering != NULL) {
-        call.entering = frozen_entering(&trainer->frozen, trainer->pass, packed, side, err);
+        call.entering = frozen_entering(&trainer->frozen, trainer->pass, packed, err);
         if (call.entering == NULL) return false;
     }
     if (!(task->loss != NULL ? task->loss : language_loss)(task->user, &call, err)) return false;
@@ -77,8 +77,8 @@ bool train_gradients(struct trainer *trainer, const int64_t *examples, struct ra
     const double scale = n_rows > 0 ? 1 / (double)n_rows : 0;
     struct random *dropping = options->dropout > 0 ? random : NULL;
     for (int i = 0; i < options->grad_accum; i++) {
-        if (!train_losses(trainer, &trainer->batches[i], TRAIN_LEARN, scale, &trainer->optimizer.gradients, dropping,
-                          &report->loss, err)) {
+        if (!train_losses(trainer, &trainer->batches[i], scale, &trainer->optimizer.gradients, dropping, &report->loss,
+                          err)) {
             return false;
         }
     }
@@ -137,7 +137,7 @@ bool train_pass_over(struct trainer *trainer, enum train_side side, int most, st
         if (!train_pack(trainer, packed, side, trainer->eval_order + i * size, n_now, err)) return false;
         const int n_rows = packed->batch.n_rows;
         if (n_rows == 0) continue;
-        if (!train_losses(trainer, packed, side, 1 / (double)n_rows, NULL, NULL, &sum, err)) return false;
+        if (!train_losses(trainer, packed, 1 / (double)n_rows, NULL, NULL, &sum, err)) return false;
     }
     *mean = sum / (double)n_batches;
     return true;
