@@ -11,6 +11,8 @@
 
 #include <math.h>
 
+#include "model/few_rows.h"
+
 // ---- Weights --------------------------------------------------------------------------------
 
 struct linear block_linear(const struct llm_engine *engine, enum param weight, int layer) {
@@ -75,8 +77,7 @@ bool reserve_rows(const struct llm_engine *engine, int n_rows, struct llm_error 
 
 // ---- Attention ------------------------------------------------------------------------------
 
-// The factor on the attention scores of a layer.
-static float attention_scale(const struct config *config, int layer) {
+float attention_scale(const struct config *config, int layer) {
     const int head_size = config->n_embd / config->n_head;
     float scale = 1;
     if (config->scale_attn_weights) scale /= sqrtf((float)head_size);
@@ -232,13 +233,17 @@ static bool project_qkv(const struct llm_engine *engine, const struct block *b, 
 bool block_forward(const struct llm_engine *engine, const struct block *b, const struct batch *batch,
                    struct kv_cache *cache, int layer, enum leaving leaving, struct llm_error *err) {
     const int n = leaving == LEAVING_ALL ? batch->n_tokens : batch->n_rows;
-    if (!project_qkv(engine, b, batch, layer, leaving, err)) return false;
-    if (cache != NULL) store_kv(engine, b->qkv, batch, cache, layer, leaving);
-    if (n == 0) return true;
-
-    int n_sequences;
-    const struct attention attention = block_attention(&engine->config, b, batch, cache, layer, leaving, &n_sequences);
-    engine->ops->attention(engine->ops, &attention, b->sequences, n_sequences);
+    if (b->few != NULL) {
+        if (!few_rows_forward(engine, b, batch, layer, err)) return false;
+    } else {
+        if (!project_qkv(engine, b, batch, layer, leaving, err)) return false;
+        if (cache != NULL) store_kv(engine, b->qkv, batch, cache, layer, leaving);
+        if (n == 0) return true;
+        int n_sequences;
+        const struct attention attention =
+            block_attention(&engine->config, b, batch, cache, layer, leaving, &n_sequences);
+        engine->ops->attention(engine->ops, &attention, b->sequences, n_sequences);
+    }
     const float *in = b->in;
     if (leaving == LEAVING_ROWS) {
         gather_rows(engine, b->normed, b->in, batch);

@@ -37,6 +37,8 @@ struct block {
     float *active;   // [n_inner] and after it; NULL: `inner` receives this, and what was before is not kept
     float *out; // [n_embd] the residual stream as it leaves; may be `middle`; NULL: not wanted, only the others are
     struct attention_sequence *sequences; // [block_sequences()] scratch
+    int32_t *few;                         // not NULL: the wanted rows' attention as in few_rows.h, which lays out qkv;
+                                          // [n_rows * n_head] scratch, and so many entries in `sequences`
     const struct block_dropout *dropout;  // NULL: nothing dropped; else normed is overwritten, and ALL leave
 };
 
@@ -54,6 +56,9 @@ bool block_forward(const struct llm_engine *engine, const struct block *block, c
 // key, value, out, lse and keep, and returns the rest. Without a cache keys are the batch's own.
 struct attention block_attention(const struct config *config, const struct block *block, const struct batch *batch,
                                  const struct kv_cache *cache, int layer, enum leaving leaving, int *n_sequences);
+
+// The factor on the attention scores of a layer.
+float attention_scale(const struct config *config, int layer);
 
 // The parameter `weight` and the bias behind it in the table, which may be absent.
 struct linear block_linear(const struct llm_engine *engine, enum param weight, int layer);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/size.h"
+#include "model/few_rows.h"
 #include "model/pass_state.h"
 
 // ---- Memory ---------------------------------------------------------------------------------
@@ -122,13 +123,17 @@ static bool check_options(const struct config *config, const struct pass_options
 static bool allocate(struct pass *pass, struct llm_error *err) {
     const struct config *config = &pass->engine->config;
     struct ops *ops = pass->engine->ops;
-    const size_t n_sequences = (size_t)block_sequences(pass->options.max_sequences, pass->options.max_rows);
+    const int n_few = pass->options.max_tokens / 2 + 1; // few_rows_pay()
+    const int n_entries = block_sequences(pass->options.max_sequences, pass->options.max_rows);
+    const size_t n_sequences = (size_t)(n_entries > n_few ? n_entries : n_few);
     const int64_t bytes = pass_bytes(config, &pass->options);
     pass->layers = calloc((size_t)(pass->n_trained > 0 ? pass->n_trained : 1), sizeof *pass->layers);
     pass->sequences = calloc(n_sequences, sizeof *pass->sequences);
     pass->gradients = calloc(n_sequences, sizeof *pass->gradients);
+    pass->few = calloc((size_t)n_few, sizeof *pass->few);
     if (bytes < INT64_MAX) pass->memory = ops->alloc(ops, (size_t)bytes);
-    if (pass->layers == NULL || pass->sequences == NULL || pass->gradients == NULL || pass->memory == NULL) {
+    if (pass->layers == NULL || pass->sequences == NULL || pass->gradients == NULL || pass->few == NULL ||
+        pass->memory == NULL) {
         return error_memory(err, "activations for training");
     }
     struct carver carver = {.base = pass->memory};
@@ -156,6 +161,7 @@ void pass_free(struct pass *pass) {
     if (pass == NULL) return;
     struct ops *ops = pass->engine->ops;
     if (pass->memory != NULL) ops->free(ops, pass->memory);
+    free(pass->few);
     free(pass->gradients);
     free(pass->sequences);
     free(pass->layers);
@@ -217,6 +223,10 @@ enum leaving pass_leaving(const struct pass *pass, int layer) {
     return layer == pass->engine->config.n_layer - 1 ? pass->last_leaving : LEAVING_ALL;
 }
 
+int32_t *pass_few(const struct pass *pass, int layer) {
+    return pass->is_few && layer == pass->engine->config.n_layer - 1 ? pass->few : NULL;
+}
+
 static bool drops(const struct pass_options *options) {
     return options->dropout_embedding > 0 || options->dropout_attention > 0 || options->dropout_residual > 0;
 }
@@ -265,12 +275,14 @@ bool pass_forward(struct pass *pass, const struct batch *batch, const float *ent
     // Masks lie as the tokens do; and what the caller kept of the last layer's output is all of it.
     const bool all = pass->is_random || (entering != NULL && pass->n_trained == 0);
     pass->last_leaving = all ? LEAVING_ALL : batch_leaving(batch);
+    pass->is_few = pass->last_leaving == LEAVING_ROWS && few_rows_pay(&pass->engine->config, batch);
     if (entering == NULL && !run_frozen(pass, batch, pass->entry, random, err)) return false;
     pass->last_out = pass->layers[0].in = entering != NULL ? entering : pass->entry;
     for (int i = 0; i < pass->n_trained; i++) {
         struct pass_layer *layer = &pass->layers[i];
         struct block_dropout dropout;
-        const struct block block = pass_block(pass, layer, &dropout);
+        struct block block = pass_block(pass, layer, &dropout);
+        block.few = pass_few(pass, first + i);
         if (random != NULL) {
             layer->random = *random;
             pass_draw(pass, layer, batch, random);

@@ -6,11 +6,11 @@
 //
 // and adds to the gradients of its parameters on the way. The gradient of the residual stream lies in one array,
 // pass->dstream, from the top of the network to the bottom.
+#include "model/few_rows.h"
 #include "model/pass_state.h"
 
-// The gradients of the adapter beside columns first .. first + n_columns - 1 of a weight, if there is one.
-static bool back_adapter(const struct pass *pass, enum param weight, int layer, int first, int n_columns,
-                         const float *dout, const float *x, int n, struct llm_error *err) {
+bool back_adapter(const struct pass *pass, enum param weight, int layer, int first, int n_columns, const float *dout,
+                  const float *x, int n, struct llm_error *err) {
     const struct lora *lora = pass->options.lora;
     return lora == NULL || lora_backward(lora, weight, layer, first, n_columns, dout, x, n, err);
 }
@@ -83,9 +83,8 @@ static void back_attention(const struct pass *pass, const struct block *block, i
     ops->attention_backward(ops, &attention, block->sequences, pass->gradients, n);
 }
 
-// back_linear for columns first .. first + n_columns - 1 of the projection to queries, keys and values.
-static bool back_qkv_columns(const struct pass *pass, const struct param_block *gradients, float *dx, const float *dout,
-                             const float *x, int layer, int first, int n_columns, int n, struct llm_error *err) {
+bool back_qkv_columns(const struct pass *pass, const struct param_block *gradients, float *dx, const float *dout,
+                      const float *x, int layer, int first, int n_columns, int n, struct llm_error *err) {
     const struct linear linear = block_qkv_columns(pass->engine, layer, first, n_columns);
     float *dweight = param_block_at(gradients, PARAM_ATTN_QKV_WEIGHT, layer);
     float *dbias = param_block_at(gradients, PARAM_ATTN_QKV_BIAS, layer);
@@ -136,9 +135,12 @@ static bool back_self_attention(const struct pass *pass, const struct param_bloc
     if (!back_linear(pass, gradients, pass->dnarrow, dout, block->attn, PARAM_ATTN_PROJ_WEIGHT, layer, n, err)) {
         return false;
     }
-    back_attention(pass, block, layer, leaving);
+    if (block->few == NULL) back_attention(pass, block, layer, leaving);
     block_norm(pass->engine, pass->normed, block->in, PARAM_LN_1_WEIGHT, layer, n_tokens);
-    if (!back_qkv(pass, gradients, layer, leaving, err)) return false;
+    if (!(block->few != NULL ? few_rows_backward(pass, gradients, block, layer, err)
+                             : back_qkv(pass, gradients, layer, leaving, err))) {
+        return false;
+    }
     if (leaving == LEAVING_ROWS && !stop) spread_stream(pass);
     back_norm(pass, gradients, stop ? NULL : pass->dstream, pass->dnarrow, block->in, PARAM_LN_1_WEIGHT, layer,
               n_tokens);
@@ -162,7 +164,8 @@ static bool back_layer(const struct pass *pass, const struct param_block *gradie
     const enum leaving leaving = pass_leaving(pass, layer);
     const bool stop = i == 0 && !pass->options.trainable.embeddings;
     struct block_dropout dropout;
-    const struct block block = pass_block(pass, &pass->layers[i], &dropout);
+    struct block block = pass_block(pass, &pass->layers[i], &dropout);
+    block.few = pass_few(pass, layer);
     // What the last layer left is still there.
     if (pass->options.recompute && i < pass->n_trained - 1 && !run_again(pass, &pass->layers[i], &block, layer, err)) {
         return false;

@@ -25,6 +25,7 @@ struct pass {
     struct pass_layer *layers;            // [n_trained], one at least: the frozen layers work in the first
     struct attention_sequence *sequences; // [block_sequences()]
     struct attention_gradient *gradients; // likewise
+    int32_t *few;                         // [max_tokens / 2] scratch of few_rows.h
     void *memory;                         // all arrays of numbers, those of `layers` too
     float *entry;                         // [n_tokens, n_embd] what enters the first trained layer, when computed here
     uint8_t *keep_embedding;              // [n_tokens, n_embd]
@@ -38,6 +39,7 @@ struct pass {
     struct batch batch;        // its arrays are the caller's
     const float *last_out;     // [n_tokens or n_rows, n_embd] what left the last layer
     enum leaving last_leaving; // which of these it is
+    bool is_few;               // the last layer's attention was that of few_rows.h
     bool is_random;            // something was dropped
 };
 
@@ -45,6 +47,15 @@ struct pass {
 struct block pass_block(const struct pass *pass, const struct pass_layer *layer, struct block_dropout *dropout);
 // Which tokens leave a layer in the last forward.
 enum leaving pass_leaving(const struct pass *pass, int layer);
+// Its block.few.
+int32_t *pass_few(const struct pass *pass, int layer);
+// linear_backward(), with an adapter's gradients, for columns first .. first + n_columns - 1 of the projection to
+// queries, keys and values.
+bool back_qkv_columns(const struct pass *pass, const struct param_block *gradients, float *dx, const float *dout,
+                      const float *x, int layer, int first, int n_columns, int n, struct llm_error *err);
+// The gradients of the adapter beside columns first .. first + n_columns - 1 of a weight, if there is one.
+bool back_adapter(const struct pass *pass, enum param weight, int layer, int first, int n_columns, const float *dout,
+                  const float *x, int n, struct llm_error *err);
 // PyTorch multiplies what it keeps by this.
 float dropout_scale(double probability);
 // Draws what a layer drops, for every sequence of the batch.

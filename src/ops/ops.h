@@ -76,7 +76,8 @@ struct attention_sequence {
 
 // Where the backward pass of one attention_sequence reads and writes. Strides as in `struct attention`. Queries of one
 // sequence that are not neighbours are entries that follow one another with the same dkey: keys, and dvalue, are the
-// same for them then, and dkey and dvalue, up to the largest n_key, receive the sum over them.
+// same for them then, and dkey and dvalue, up to the largest n_key, receive the sum over them. Where a key is its own
+// value, dvalue may be dkey, which receives the sum of both.
 struct attention_gradient {
     const float *dout; // as sequence->out
     float *dquery;     // as sequence->query

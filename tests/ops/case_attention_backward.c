@@ -213,6 +213,43 @@ static void attention_backward_shared(struct subjects *s, int head_size) {
     subjects_clear(s);
 }
 
+// ---- Keys that are their own values ---------------------------------------------------------
+
+// Single queries of one sequence over rows that are key and value: one gradient, of both.
+static void attention_backward_own_values(struct subjects *s, int width) {
+    enum {
+        N_KEYS = 75
+    };
+    static const int seen[] = {30, 30, 75, 71};
+    const size_t size = (size_t)N_KEYS * (size_t)width, rows = 4 * (size_t)width;
+    const float *x = input_f32(s, size, 1), *query = input_f32(s, rows, 1), *dout = input_f32(s, rows, 1);
+    const struct attention attention = {1, width, 0.1F, width, width, 0, width, 1};
+    float *out = output_new(rows), *dquery = output_new(rows), *dkey = output_new(size), *dvalue = output_new(size);
+    float *got = output_new(size);
+    float lse[4];
+    struct attention_sequence entries[4];
+    struct attention_gradient apart[4], together[4];
+    for (int i = 0; i < 4; i++) {
+        const size_t at = (size_t)i * (size_t)width;
+        entries[i] = (struct attention_sequence){query + at, x, x, out + at, 1, seen[i], lse + i, NULL};
+        apart[i] = (struct attention_gradient){dout + at, dquery + at, dkey, dvalue};
+        together[i] = (struct attention_gradient){dout + at, dquery + at, got, got};
+    }
+    s->ref->attention(s->ref, &attention, entries, 4);
+    s->ref->attention_backward(s->ref, &attention, entries, apart, 4);
+    for (size_t i = 0; i < size; i++) dkey[i] += dvalue[i];
+    for (int i = 0; i <= s->n; i++) {
+        struct ops *ops = i < s->n ? s->list[i].ops[0] : s->ref;
+        memset(got, 0xff, size * sizeof *got);
+        ops->attention_backward(ops, &attention, entries, together, 4);
+        check_close("attention_backward, keys their own values", i < s->n ? s->list[i].name : "ref", got, dkey, size,
+                    2e-5);
+    }
+    float *const outputs[] = {out, dquery, dkey, dvalue, got};
+    outputs_free(outputs, 5);
+    subjects_clear(s);
+}
+
 // ---- Ref by differences ---------------------------------------------------------------------
 
 struct attention_loss {
@@ -316,6 +353,8 @@ static void case_attention_backward(struct subjects *s) {
     attention_backward_shared(s, 16);
     attention_backward_shared(s, 25);
     attention_backward_shared(s, 130);
+    attention_backward_own_values(s, 16);
+    attention_backward_own_values(s, 130);
     attention_backward_causal(s, 5, 2);
     attention_backward_causal(s, 100, 97);
     attention_backward_causal(s, 150, 70);
