@@ -13,6 +13,8 @@ struct batch {
     const int32_t *positions; // [n_tokens] consecutive within a sequence
     int n_sequences;
     const int32_t *starts; // [n_sequences + 1] sequence s is tokens starts[s] .. starts[s + 1] - 1
+    int n_prefix;          // training: sequence 0, of so many tokens, is what all others continue, which have it before
+                           // theirs; 0: sequences have nothing to do with each other
     const int32_t *slots;  // [n_sequences] KV-cache slot of each; NULL: no cache, keys are the batch's own
     int fan_out;           // with slots: keys and values go to slots[s] and the fan_out - 1 slots after it, so
                            // that a prompt computed once is there for every sample; 0 means 1

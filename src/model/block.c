@@ -105,6 +105,10 @@ static struct qkv_layout qkv_layout(const struct config *config, const struct ba
     return (struct qkv_layout){batch->n_tokens * 2 * n_embd, 0, n_embd, n_embd, 2 * n_embd};
 }
 
+int block_key_width(const struct config *config, enum leaving leaving) {
+    return (leaving == LEAVING_ALL ? 3 : 2) * config->n_embd;
+}
+
 // Which queries an entry of block.sequences has: tokens `token` on of a sequence, n rows of the arrays from `row` on.
 struct queries {
     int sequence, token, row, n;
@@ -126,13 +130,17 @@ static struct attention_sequence attention_entry(const struct config *config, co
                                                  const struct batch *batch, const struct kv_cache *cache, int layer,
                                                  const struct qkv_layout *layout, const struct queries *queries) {
     const int start = batch->starts[queries->sequence];
+    const int n_before = queries->sequence > 0 ? batch->n_prefix : 0;
+    const float *keys = batch->n_prefix > 0
+                            ? block->keys + (start + (queries->sequence - 1) * n_before) * layout->key_stride
+                            : block->qkv + start * layout->key_stride;
     struct attention_sequence entry = {
         .query = block->qkv + layout->query + queries->row * layout->query_stride,
-        .key = block->qkv + layout->key + start * layout->key_stride,
-        .value = block->qkv + layout->value + start * layout->key_stride,
+        .key = keys + layout->key,
+        .value = keys + layout->value,
         .out = block->attn + (int64_t)queries->row * config->n_embd,
         .n_query = queries->n,
-        .n_key = queries->token + queries->n - start,
+        .n_key = n_before + queries->token + queries->n - start,
         .lse = block->lse == NULL ? NULL : block->lse + (int64_t)queries->row * config->n_head,
     };
     if (cache != NULL) {
@@ -142,6 +150,17 @@ static struct attention_sequence attention_entry(const struct config *config, co
         entry.n_key += batch->positions[start];
     }
     return entry;
+}
+
+void block_spread_keys(const struct llm_engine *engine, const struct block *block, const struct batch *batch,
+                       enum leaving leaving) {
+    int n = 0;
+    for (int s = 0; s < batch->n_sequences; s++) {
+        for (int t = 0; t < batch->n_prefix && s > 0; t++) block->unshared[n++] = t;
+        for (int t = batch->starts[s]; t < batch->starts[s + 1]; t++) block->unshared[n++] = t;
+    }
+    const struct matrix table = {block->qkv, DTYPE_F32, batch->n_tokens, block_key_width(&engine->config, leaving)};
+    engine->ops->embed(engine->ops, block->keys, &table, NULL, block->unshared, NULL, n);
 }
 
 struct attention block_attention(const struct config *config, const struct block *block, const struct batch *batch,
@@ -240,6 +259,7 @@ bool block_forward(const struct llm_engine *engine, const struct block *b, const
         if (cache != NULL) store_kv(engine, b->qkv, batch, cache, layer, leaving);
         if (n == 0) return true;
         int n_sequences;
+        if (batch->n_prefix > 0) block_spread_keys(engine, b, batch, leaving);
         const struct attention attention =
             block_attention(&engine->config, b, batch, cache, layer, leaving, &n_sequences);
         engine->ops->attention(engine->ops, &attention, b->sequences, n_sequences);

@@ -29,18 +29,26 @@ struct block {
     float *normed;   // [n_embd] scratch
     float *qkv;      // [3 * n_embd]; LEAVING_ROWS: [2 * n_embd] key and value, and behind these of all tokens
                      // queries [n_rows, n_embd]
-    float *attn;     // [n_embd] the heads' output
-    float *lse;      // per entry of `sequences` [n_head, n_query], one after another: for attention_backward; NULL:
-                     // not wanted
-    float *middle;   // [n_embd] the residual stream after attention; may be `in`
-    float *inner;    // [n_inner] the feed-forward before its activation
-    float *active;   // [n_inner] and after it; NULL: `inner` receives this, and what was before is not kept
+    float *keys; // with batch.n_prefix: [batch_unshared(), as in qkv] scratch: for each sequence the rows of qkv that
+                 // are its keys and values, the prefix's before its own
+    int32_t *unshared; // with it: [batch_unshared()] scratch: their tokens
+    float *attn;       // [n_embd] the heads' output
+    float *lse;        // per entry of `sequences` [n_head, n_query], one after another: for attention_backward; NULL:
+                       // not wanted
+    float *middle;     // [n_embd] the residual stream after attention; may be `in`
+    float *inner;      // [n_inner] the feed-forward before its activation
+    float *active;     // [n_inner] and after it; NULL: `inner` receives this, and what was before is not kept
     float *out; // [n_embd] the residual stream as it leaves; may be `middle`; NULL: not wanted, only the others are
     struct attention_sequence *sequences; // [block_sequences()] scratch
     int32_t *few;                         // not NULL: the wanted rows' attention as in few_rows.h, which lays out qkv;
                                           // [n_rows * n_head] scratch, and so many entries in `sequences`
     const struct block_dropout *dropout;  // NULL: nothing dropped; else normed is overwritten, and ALL leave
 };
+
+// How many keys all sequences have, with a prefix.
+static inline int batch_unshared(const struct batch *batch) {
+    return batch->n_tokens + (batch->n_sequences - 1) * batch->n_prefix;
+}
 
 // Room for block.sequences: a sequence has an entry, or each run of wanted rows in it.
 static inline int block_sequences(int max_sequences, int max_rows) {
@@ -57,6 +65,11 @@ bool block_forward(const struct llm_engine *engine, const struct block *block, c
 struct attention block_attention(const struct config *config, const struct block *block, const struct batch *batch,
                                  const struct kv_cache *cache, int layer, enum leaving leaving, int *n_sequences);
 
+// With batch.n_prefix: fills block->keys and block->unshared.
+void block_spread_keys(const struct llm_engine *engine, const struct block *block, const struct batch *batch,
+                       enum leaving leaving);
+// How many numbers a row of qkv has where keys and values are.
+int block_key_width(const struct config *config, enum leaving leaving);
 // The factor on the attention scores of a layer.
 float attention_scale(const struct config *config, int layer);
 

@@ -43,6 +43,17 @@ static int n_trained(const struct config *config, const struct pass_options *opt
     return config->n_layer - options->trainable.first_layer;
 }
 
+// Tokens of the longest sequence.
+static int max_length(const struct config *config, const struct pass_options *options) {
+    const int length = options->max_length > 0 ? options->max_length : config->n_ctx;
+    return length < options->max_tokens ? length : options->max_tokens;
+}
+
+// batch_unshared() at most: all tokens where none are shared, and the prefix by itself.
+static uint64_t max_unshared(const struct config *config, const struct pass_options *options) {
+    return (uint64_t)options->max_tokens + (uint64_t)max_length(config, options);
+}
+
 // The arrays of a layer that recomputing layers share.
 static void carve_layer(struct carver *carver, const struct config *config, const struct pass_options *options,
                         struct pass_layer *layer) {
@@ -55,9 +66,7 @@ static void carve_layer(struct carver *carver, const struct config *config, cons
     layer->inner = carve(carver, n, (uint64_t)config->n_inner, sizeof(float));
     if (options->dropout_attention > 0) {
         // Sequences of up to max_length tokens, max_tokens in all: a row of at most max_length weights a token.
-        int length = options->max_length > 0 ? options->max_length : config->n_ctx;
-        if (length > options->max_tokens) length = options->max_tokens;
-        layer->keep_attention = carve(carver, n * (uint64_t)config->n_head, (uint64_t)length, 1);
+        layer->keep_attention = carve(carver, n * (uint64_t)config->n_head, (uint64_t)max_length(config, options), 1);
     }
     if (options->dropout_residual > 0) {
         layer->keep_middle = carve(carver, n, n_embd, 1);
@@ -87,6 +96,10 @@ static void carve_all(struct carver *carver, const struct config *config, struct
     pass->dstream = carve(carver, n, n_embd, sizeof(float));
     pass->dnarrow = carve(carver, n, n_embd, sizeof(float));
     pass->dwide = carve(carver, n, (uint64_t)wide, sizeof(float));
+    if (options->prefix) {
+        pass->keys = carve(carver, max_unshared(config, options), 3 * n_embd, sizeof(float));
+        pass->dkeys = carve(carver, max_unshared(config, options), 3 * n_embd, sizeof(float));
+    }
 }
 
 int64_t pass_bytes(const struct config *config, const struct pass_options *options) {
@@ -131,9 +144,10 @@ static bool allocate(struct pass *pass, struct llm_error *err) {
     pass->sequences = calloc(n_sequences, sizeof *pass->sequences);
     pass->gradients = calloc(n_sequences, sizeof *pass->gradients);
     pass->few = calloc((size_t)n_few, sizeof *pass->few);
+    pass->unshared = calloc((size_t)max_unshared(config, &pass->options), sizeof *pass->unshared);
     if (bytes < INT64_MAX) pass->memory = ops->alloc(ops, (size_t)bytes);
     if (pass->layers == NULL || pass->sequences == NULL || pass->gradients == NULL || pass->few == NULL ||
-        pass->memory == NULL) {
+        pass->unshared == NULL || pass->memory == NULL) {
         return error_memory(err, "activations for training");
     }
     struct carver carver = {.base = pass->memory};
@@ -162,6 +176,7 @@ void pass_free(struct pass *pass) {
     struct ops *ops = pass->engine->ops;
     if (pass->memory != NULL) ops->free(ops, pass->memory);
     free(pass->few);
+    free(pass->unshared);
     free(pass->gradients);
     free(pass->sequences);
     free(pass->layers);
@@ -206,6 +221,8 @@ struct block pass_block(const struct pass *pass, const struct pass_layer *layer,
         .in = layer->in,
         .normed = pass->normed,
         .qkv = layer->qkv,
+        .keys = pass->keys,
+        .unshared = pass->unshared,
         .attn = layer->attn,
         .lse = layer->lse,
         .middle = layer->middle,
@@ -275,7 +292,8 @@ bool pass_forward(struct pass *pass, const struct batch *batch, const float *ent
     // Masks lie as the tokens do; and what the caller kept of the last layer's output is all of it.
     const bool all = pass->is_random || (entering != NULL && pass->n_trained == 0);
     pass->last_leaving = all ? LEAVING_ALL : batch_leaving(batch);
-    pass->is_few = pass->last_leaving == LEAVING_ROWS && few_rows_pay(&pass->engine->config, batch);
+    pass->is_few =
+        pass->last_leaving == LEAVING_ROWS && batch->n_prefix == 0 && few_rows_pay(&pass->engine->config, batch);
     if (entering == NULL && !run_frozen(pass, batch, pass->entry, random, err)) return false;
     pass->last_out = pass->layers[0].in = entering != NULL ? entering : pass->entry;
     for (int i = 0; i < pass->n_trained; i++) {

@@ -66,21 +66,30 @@ static bool back_feed_forward(const struct pass *pass, const struct param_block 
 // dwide = the gradient of qkv, laid out as qkv is, from that of the heads' output in dnarrow.
 static void back_attention(const struct pass *pass, const struct block *block, int layer, enum leaving leaving) {
     const struct config *config = &pass->engine->config;
+    const struct batch *batch = &pass->batch;
     struct ops *ops = pass->engine->ops;
+    const bool prefix = batch->n_prefix > 0; // keys and values lie apart then
+    const int width = block_key_width(config, leaving);
+    if (prefix) block_spread_keys(pass->engine, block, batch, leaving);
+    const float *keys = prefix ? block->keys : block->qkv;
+    float *dkeys = prefix ? pass->dkeys : pass->dwide;
     int n;
-    const struct attention attention = block_attention(config, block, &pass->batch, NULL, layer, leaving, &n);
+    const struct attention attention = block_attention(config, block, batch, NULL, layer, leaving, &n);
     for (int s = 0; s < n; s++) {
         const struct attention_sequence *sequence = &block->sequences[s];
         pass->gradients[s] = (struct attention_gradient){
             .dout = pass->dnarrow + (sequence->out - block->attn),
             .dquery = pass->dwide + (sequence->query - block->qkv),
-            .dkey = pass->dwide + (sequence->key - block->qkv),
-            .dvalue = pass->dwide + (sequence->value - block->qkv),
+            .dkey = dkeys + (sequence->key - keys),
+            .dvalue = dkeys + (sequence->value - keys),
         };
     }
     // Keys that no wanted row sees have no part in this.
-    if (leaving == LEAVING_ROWS) ops->zero(ops, pass->dwide, (int64_t)pass->batch.n_tokens * 2 * config->n_embd);
+    if (leaving == LEAVING_ROWS || prefix) ops->zero(ops, pass->dwide, (int64_t)batch->n_tokens * width);
+    if (prefix) ops->zero(ops, dkeys, (int64_t)batch_unshared(batch) * width);
     ops->attention_backward(ops, &attention, block->sequences, pass->gradients, n);
+    if (!prefix) return;
+    ops->embed_backward(ops, pass->dwide, NULL, dkeys, block->unshared, NULL, batch_unshared(batch), width);
 }
 
 bool back_qkv_columns(const struct pass *pass, const struct param_block *gradients, float *dx, const float *dout,

@@ -21,6 +21,9 @@ struct packed {
     int32_t *targets;   // [max_tokens] of batch.rows
     int64_t *examples;  // [max_examples] their numbers
     int max_tokens, max_examples;
+    int n_tokens, n_targets; // of all examples, whatever they share
+    int n_common;            // tokens that all examples begin with, targets included; each has more than these
+    int n_shared_rows;       // the first rows stand for those of all examples
     int32_t *ids, *positions, *starts, *rows;
 };
 
@@ -30,5 +33,10 @@ void packed_release(struct packed *packed);
 void packed_clear(struct packed *packed);
 // The caller keeps within the sizes.
 void packed_add(struct packed *packed, int64_t number, const struct train_example *example);
+// After the last example: what all begin with becomes one sequence that they continue (batch.n_prefix), if it is long
+// enough to be worth it.
+void packed_share(struct packed *packed);
+// How many examples' rows row i stands for.
+int packed_weight(const struct packed *packed, int row);
 
 #endif

@@ -112,12 +112,14 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
         return error_set(err, LLM_ERROR_ARGUMENT, "a batch of %d examples of %d tokens is too large",
                          options->batch_size, trainer->task->max_tokens);
     }
+    const bool prefix = trainer->task->prefix && options->dropout == 0 && trainer->task->trainable.first_layer == 0;
     trainer->pass_options = (struct pass_options){
         .trainable = trainer->task->trainable,
         .max_tokens = (int)max_tokens,
         .max_rows = (int)max_tokens,
-        .max_sequences = options->batch_size,
+        .max_sequences = options->batch_size + (prefix ? 1 : 0),
         .max_length = trainer->task->max_tokens,
+        .prefix = prefix,
         .recompute = options->recompute,
         .dropout_embedding = options->dropout,
         .dropout_attention = options->dropout,

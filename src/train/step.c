@@ -17,6 +17,7 @@ bool train_pack(struct trainer *trainer, struct packed *packed, enum train_side 
         if (!task->example(task->user, side, examples[i], &example, err)) return false;
         packed_add(packed, examples[i], &example);
     }
+    if (trainer->pass_options.prefix) packed_share(packed);
     return true;
 }
 
@@ -50,7 +51,7 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, double s
         .random = random,
     };
     const int n_rows = packed->batch.n_rows;
-    for (int i = 0; i < n_rows; i++) trainer->scales[i] = (float)scale;
+    for (int i = 0; i < n_rows; i++) trainer->scales[i] = (float)(scale * packed_weight(packed, i));
     if (trainer->frozen.entering != NULL) {
         call.entering = frozen_entering(&trainer->frozen, trainer->pass, packed, err);
         if (call.entering == NULL) return false;
@@ -58,7 +59,7 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, double s
     if (!(task->loss != NULL ? task->loss : language_loss)(task->user, &call, err)) return false;
     struct ops *ops = trainer->engine->ops;
     const float *losses = ops->get(ops, trainer->losses, (size_t)n_rows);
-    for (int i = 0; i < n_rows; i++) *sum += scale * (double)losses[i];
+    for (int i = 0; i < n_rows; i++) *sum += scale * packed_weight(packed, i) * (double)losses[i];
     return true;
 }
 
@@ -71,8 +72,8 @@ bool train_gradients(struct trainer *trainer, const int64_t *examples, struct ra
         struct packed *packed = &trainer->batches[i];
         const int64_t *from = examples + (size_t)i * (size_t)options->batch_size;
         if (!train_pack(trainer, packed, TRAIN_LEARN, from, options->batch_size, err)) return false;
-        n_rows += packed->batch.n_rows;
-        report->tokens += packed->batch.n_tokens;
+        n_rows += packed->n_targets;
+        report->tokens += packed->n_tokens;
     }
     const double scale = n_rows > 0 ? 1 / (double)n_rows : 0;
     struct random *dropping = options->dropout > 0 ? random : NULL;
@@ -135,9 +136,8 @@ bool train_pass_over(struct trainer *trainer, enum train_side side, int most, st
         const int64_t left = n - i * size;
         const int n_now = (int)(left < size ? left : size);
         if (!train_pack(trainer, packed, side, trainer->eval_order + i * size, n_now, err)) return false;
-        const int n_rows = packed->batch.n_rows;
-        if (n_rows == 0) continue;
-        if (!train_losses(trainer, packed, 1 / (double)n_rows, NULL, NULL, &sum, err)) return false;
+        if (packed->n_targets == 0) continue;
+        if (!train_losses(trainer, packed, 1 / (double)packed->n_targets, NULL, NULL, &sum, err)) return false;
     }
     *mean = sum / (double)n_batches;
     return true;
