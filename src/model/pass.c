@@ -43,17 +43,6 @@ static int n_trained(const struct config *config, const struct pass_options *opt
     return config->n_layer - options->trainable.first_layer;
 }
 
-// Tokens of the longest sequence.
-static int max_length(const struct config *config, const struct pass_options *options) {
-    const int length = options->max_length > 0 ? options->max_length : config->n_ctx;
-    return length < options->max_tokens ? length : options->max_tokens;
-}
-
-// batch_unshared() at most: all tokens where none are shared, and the prefix by itself.
-static uint64_t max_unshared(const struct config *config, const struct pass_options *options) {
-    return (uint64_t)options->max_tokens + (uint64_t)max_length(config, options);
-}
-
 // The arrays of a layer that recomputing layers share.
 static void carve_layer(struct carver *carver, const struct config *config, const struct pass_options *options,
                         struct pass_layer *layer) {
@@ -66,7 +55,9 @@ static void carve_layer(struct carver *carver, const struct config *config, cons
     layer->inner = carve(carver, n, (uint64_t)config->n_inner, sizeof(float));
     if (options->dropout_attention > 0) {
         // Sequences of up to max_length tokens, max_tokens in all: a row of at most max_length weights a token.
-        layer->keep_attention = carve(carver, n * (uint64_t)config->n_head, (uint64_t)max_length(config, options), 1);
+        int length = options->max_length > 0 ? options->max_length : config->n_ctx;
+        if (length > options->max_tokens) length = options->max_tokens;
+        layer->keep_attention = carve(carver, n * (uint64_t)config->n_head, (uint64_t)length, 1);
     }
     if (options->dropout_residual > 0) {
         layer->keep_middle = carve(carver, n, n_embd, 1);
@@ -96,9 +87,9 @@ static void carve_all(struct carver *carver, const struct config *config, struct
     pass->dstream = carve(carver, n, n_embd, sizeof(float));
     pass->dnarrow = carve(carver, n, n_embd, sizeof(float));
     pass->dwide = carve(carver, n, (uint64_t)wide, sizeof(float));
-    if (options->prefix) {
-        pass->keys = carve(carver, max_unshared(config, options), 3 * n_embd, sizeof(float));
-        pass->dkeys = carve(carver, max_unshared(config, options), 3 * n_embd, sizeof(float));
+    if (options->max_unshared > 0) {
+        pass->keys = carve(carver, (uint64_t)options->max_unshared, 3 * n_embd, sizeof(float));
+        pass->dkeys = carve(carver, (uint64_t)options->max_unshared, 3 * n_embd, sizeof(float));
     }
 }
 
@@ -144,7 +135,7 @@ static bool allocate(struct pass *pass, struct llm_error *err) {
     pass->sequences = calloc(n_sequences, sizeof *pass->sequences);
     pass->gradients = calloc(n_sequences, sizeof *pass->gradients);
     pass->few = calloc((size_t)n_few, sizeof *pass->few);
-    pass->unshared = calloc((size_t)max_unshared(config, &pass->options), sizeof *pass->unshared);
+    pass->unshared = calloc((size_t)pass->options.max_unshared + 1, sizeof *pass->unshared);
     if (bytes < INT64_MAX) pass->memory = ops->alloc(ops, (size_t)bytes);
     if (pass->layers == NULL || pass->sequences == NULL || pass->gradients == NULL || pass->few == NULL ||
         pass->unshared == NULL || pass->memory == NULL) {

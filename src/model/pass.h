@@ -15,9 +15,10 @@
 struct pass_options {
     struct trainable trainable;
     int max_tokens, max_rows, max_sequences;
-    int max_length;           // tokens of the longest sequence; 0: the model's context
-    bool prefix;              // batches may have one (batch.n_prefix); not with dropout or frozen layers
-    bool recompute;           // keep only what enters each layer, and run the layer again in backward: same bits
+    int max_length;   // tokens of the longest sequence; 0: the model's context
+    int max_unshared; // batches may have a prefix, and so many keys then (batch_unshared()); 0: they have none, as
+                      // with dropout and frozen layers
+    bool recompute;   // keep only what enters each layer, and run the layer again in backward: same bits
     double dropout_embedding; // probabilities of dropping; drawn from the generator in the order PyTorch draws them
     double dropout_attention; // in the book's model: embedding [n, n_embd]; per layer attention [n_head, T, T] per
     double dropout_residual;  // sequence, after attention [n, n_embd], after the feed-forward [n, n_embd]

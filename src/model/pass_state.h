@@ -26,7 +26,7 @@ struct pass {
     struct attention_sequence *sequences; // [block_sequences()]
     struct attention_gradient *gradients; // likewise
     int32_t *few;                         // [max_tokens / 2] scratch of few_rows.h
-    int32_t *unshared;                    // [max_unshared()] scratch: block.unshared
+    int32_t *unshared;                    // [options.max_unshared] scratch: block.unshared
     void *memory;                         // all arrays of numbers, those of `layers` too
     float *entry;                         // [n_tokens, n_embd] what enters the first trained layer, when computed here
     uint8_t *keep_embedding;              // [n_tokens, n_embd]
@@ -35,8 +35,8 @@ struct pass {
     float *active;                        // [n_tokens, n_inner] scratch: the feed-forward after its activation
     float *dstream;                       // [n_tokens, n_embd] gradient of the residual stream
     float *dnarrow;                       // [n_tokens, n_embd] scratch: gradient of a norm's output or of attention's
-    float *keys, *dkeys; // options.prefix: [max_unshared(), 3 * n_embd] scratch: block.keys, their gradient
-    float *dwide;        // [n_tokens, n_inner or 3 * n_embd] scratch: gradient of inner or of qkv
+    float *keys, *dkeys;                  // [options.max_unshared, 3 * n_embd] scratch: block.keys, their gradient
+    float *dwide;                         // [n_tokens, n_inner or 3 * n_embd] scratch: gradient of inner or of qkv
     // The last forward, for backward.
     struct batch batch;        // its arrays are the caller's
     const float *last_out;     // [n_tokens or n_rows, n_embd] what left the last layer

@@ -94,7 +94,7 @@ static void add(struct classifying *work, size_t i) {
     }
     work->targets[n - 1] = 0;
     const struct train_example example = {.ids = work->ids, .targets = work->targets, .n = (int)n};
-    packed_add(&work->packed, (int64_t)text->number, &example);
+    packed_add(&work->packed, (int64_t)text->number, &example, 1);
 }
 
 static bool run_batch(struct classifying *work, int32_t *labels, float *probabilities, struct llm_error *err) {

@@ -203,7 +203,7 @@ static bool train(struct instruct_run *run, struct llm_instruct_result *result, 
         .cache_memory = -1,
         .identity = run->identity,
         .details = run->details,
-        .prefix = true, // of the template
+        .shares_beginning = true, // the template's
         .example = give_example,
         .begin = begin,
         .epoch = sample,

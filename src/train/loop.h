@@ -68,12 +68,6 @@ struct step_report {
     int64_t tokens;
 };
 
-// One batch's losses, and gradients unless `gradients` is NULL; *sum gets the sum of scales[i] * losses[i].
-bool train_losses(struct trainer *trainer, const struct packed *packed, double scale, struct param_block *gradients,
-                  struct random *random, double *sum, struct llm_error *err);
-// Packs examples [n] of a side.
-bool train_pack(struct trainer *trainer, struct packed *packed, enum train_side side, const int64_t *examples, int n,
-                struct llm_error *err);
 // Loss and gradients of the step's examples [batch_size * grad_accum].
 bool train_gradients(struct trainer *trainer, const int64_t *examples, struct random *random,
                      struct step_report *report, struct llm_error *err);

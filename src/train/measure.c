@@ -32,7 +32,7 @@ static bool fill(struct measuring *m, int n_sequences, int n_tokens, struct llm_
     if (ids == NULL) return error_memory(err, "tokens");
     for (int s = 0; s < n_sequences; s++) {
         for (int i = 0; i <= n_tokens; i++) ids[i] = (int32_t)(random_u32(&random) % vocab_size);
-        packed_add(&m->packed, s, &(struct train_example){.ids = ids, .targets = ids + 1, .n = n_tokens});
+        packed_add(&m->packed, s, &(struct train_example){.ids = ids, .targets = ids + 1, .n = n_tokens}, 1);
     }
     free(ids);
     return true;

@@ -11,6 +11,7 @@ enum {
 void packed_release(struct packed *packed) {
     free(packed->targets);
     free(packed->examples);
+    free(packed->weights);
     free(packed->ids);
     free(packed->positions);
     free(packed->starts);
@@ -36,13 +37,14 @@ bool packed_init(struct packed *packed, int max_tokens, int max_examples, struct
         .max_examples = max_examples,
         .targets = malloc(n * sizeof *packed->targets),
         .examples = malloc((size_t)max_examples * sizeof *packed->examples),
+        .weights = malloc((size_t)max_examples * sizeof *packed->weights),
         .ids = malloc(n * sizeof *packed->ids),
         .positions = malloc(n * sizeof *packed->positions),
         .starts = malloc(((size_t)max_examples + 2) * sizeof *packed->starts),
         .rows = malloc(n * sizeof *packed->rows),
     };
-    if (packed->targets == NULL || packed->examples == NULL || packed->ids == NULL || packed->positions == NULL ||
-        packed->starts == NULL || packed->rows == NULL) {
+    if (packed->targets == NULL || packed->examples == NULL || packed->weights == NULL || packed->ids == NULL ||
+        packed->positions == NULL || packed->starts == NULL || packed->rows == NULL) {
         packed_release(packed);
         return error_memory(err, "batch");
     }
@@ -62,7 +64,7 @@ static int count_common(const struct packed *packed, const struct train_example 
     return most > 0 ? most : 0;
 }
 
-void packed_add(struct packed *packed, int64_t number, const struct train_example *example) {
+void packed_add(struct packed *packed, int64_t number, const struct train_example *example, double weight) {
     struct batch *batch = &packed->batch;
     packed->n_common = batch->n_sequences == 0 ? example->n - 1 : count_common(packed, example);
     for (int i = 0; i < example->n; i++) {
@@ -73,6 +75,7 @@ void packed_add(struct packed *packed, int64_t number, const struct train_exampl
         packed->rows[batch->n_rows] = at;
         packed->targets[batch->n_rows++] = example->targets[i];
     }
+    packed->weights[batch->n_sequences] = weight;
     packed->examples[batch->n_sequences++] = number;
     batch->n_tokens += example->n;
     packed->starts[batch->n_sequences] = batch->n_tokens;
@@ -80,10 +83,23 @@ void packed_add(struct packed *packed, int64_t number, const struct train_exampl
     packed->n_targets = batch->n_rows;
 }
 
+// How many tokens will be shared; 0: none.
+static int n_shared(const struct packed *packed) {
+    return packed->batch.n_sequences < 2 || packed->n_common < SHARED_LEAST ? 0 : packed->n_common;
+}
+
+int packed_shared_tokens(const struct packed *packed) {
+    return packed->n_tokens - (packed->batch.n_sequences - 1) * n_shared(packed);
+}
+
+int packed_unshared_keys(const struct packed *packed) {
+    return packed->n_tokens + n_shared(packed);
+}
+
 void packed_share(struct packed *packed) {
     struct batch *batch = &packed->batch;
-    const int n_common = packed->n_common, n_examples = batch->n_sequences;
-    if (n_examples < 2 || n_common < SHARED_LEAST) return;
+    const int n_common = n_shared(packed), n_examples = batch->n_sequences;
+    if (n_common == 0) return;
     int n_shared_rows = 0;
     while (n_shared_rows < batch->n_rows && packed->rows[n_shared_rows] < n_common) n_shared_rows++;
     int row = n_shared_rows, n_rows = n_shared_rows, n_tokens = n_common;
@@ -111,6 +127,13 @@ void packed_share(struct packed *packed) {
     packed->n_shared_rows = n_shared_rows;
 }
 
-int packed_weight(const struct packed *packed, int row) {
-    return row < packed->n_shared_rows ? packed->batch.n_sequences - 1 : 1;
+double packed_weight(const struct packed *packed, int row, int *sequence) {
+    const int first = packed->batch.n_prefix > 0 ? 1 : 0; // the sequence of the first example
+    if (row >= packed->n_shared_rows) {
+        while (packed->starts[*sequence + 1] <= packed->rows[row]) (*sequence)++;
+        return packed->weights[*sequence - first];
+    }
+    double sum = 0;
+    for (int i = 0; i < packed->batch.n_sequences - first; i++) sum += packed->weights[i];
+    return sum;
 }

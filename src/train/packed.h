@@ -20,6 +20,7 @@ struct packed {
     struct batch batch; // in the arrays below
     int32_t *targets;   // [max_tokens] of batch.rows
     int64_t *examples;  // [max_examples] their numbers
+    double *weights;    // [max_examples] of each one's losses
     int max_tokens, max_examples;
     int n_tokens, n_targets; // of all examples, whatever they share
     int n_common;            // tokens that all examples begin with, targets included; each has more than these
@@ -32,11 +33,15 @@ void packed_release(struct packed *packed);
 
 void packed_clear(struct packed *packed);
 // The caller keeps within the sizes.
-void packed_add(struct packed *packed, int64_t number, const struct train_example *example);
+void packed_add(struct packed *packed, int64_t number, const struct train_example *example, double weight);
 // After the last example: what all begin with becomes one sequence that they continue (batch.n_prefix), if it is long
 // enough to be worth it.
 void packed_share(struct packed *packed);
-// How many examples' rows row i stands for.
-int packed_weight(const struct packed *packed, int row);
+// How many tokens there would be then, and how many keys all sequences would have.
+int packed_shared_tokens(const struct packed *packed);
+int packed_unshared_keys(const struct packed *packed);
+// The weight of a row's loss: its example's, or the sum over those it stands for. *sequence is 0 for row 0, and goes on
+// from row to row.
+double packed_weight(const struct packed *packed, int row, int *sequence);
 
 #endif

@@ -45,6 +45,10 @@ static bool count_steps(struct trainer *trainer, struct llm_error *err) {
     return true;
 }
 
+enum {
+    EVALUATED_AT_ONCE = 4 // batches at most, where examples begin alike
+};
+
 // ---- Memory ---------------------------------------------------------------------------------
 
 static int64_t bytes_total(const struct llm_train_plan *plan) {
@@ -112,14 +116,15 @@ bool train_plan(struct trainer *trainer, struct llm_error *err) {
         return error_set(err, LLM_ERROR_ARGUMENT, "a batch of %d examples of %d tokens is too large",
                          options->batch_size, trainer->task->max_tokens);
     }
-    const bool prefix = trainer->task->prefix && options->dropout == 0 && trainer->task->trainable.first_layer == 0;
+    const bool shares =
+        trainer->task->shares_beginning && options->dropout == 0 && trainer->task->trainable.first_layer == 0;
     trainer->pass_options = (struct pass_options){
         .trainable = trainer->task->trainable,
         .max_tokens = (int)max_tokens,
         .max_rows = (int)max_tokens,
-        .max_sequences = options->batch_size + (prefix ? 1 : 0),
+        .max_sequences = shares ? EVALUATED_AT_ONCE * options->batch_size + 1 : options->batch_size,
         .max_length = trainer->task->max_tokens,
-        .prefix = prefix,
+        .max_unshared = shares ? 2 * (int)max_tokens : 0,
         .recompute = options->recompute,
         .dropout_embedding = options->dropout,
         .dropout_attention = options->dropout,

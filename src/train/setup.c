@@ -126,8 +126,14 @@ static bool allocate_arrays(struct trainer *trainer, struct llm_error *err) {
         trainer->eval_order == NULL) {
         return error_memory(err, "training");
     }
+    // An evaluation packs more at once than a step, where it computes what they have in common once.
+    const struct pass_options *pass = &trainer->pass_options;
     for (int i = 0; i < options->grad_accum; i++) {
-        if (!packed_init(&trainer->batches[i], (int)max_tokens, options->batch_size, err)) return false;
+        const bool more = i == 0 && pass->max_unshared > 0;
+        if (!packed_init(&trainer->batches[i], more ? pass->max_unshared : pass->max_tokens,
+                         more ? pass->max_sequences - 1 : options->batch_size, err)) {
+            return false;
+        }
     }
     return true;
 }

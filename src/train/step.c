@@ -1,23 +1,29 @@
 // step.c: one optimizer step and one evaluation; see loop.h.
 //
 // A step takes grad_accum batches. The loss is the mean over all rows with a target in all of them, so accumulating
-// changes nothing but rounding. An evaluation is the mean of its batches' means, as in the book.
+// changes nothing but rounding. An evaluation is the mean of its batches' means, as in the book; where
+// examples begin alike, as many of its examples are computed at once as there is room for.
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "train/loop.h"
 
-bool train_pack(struct trainer *trainer, struct packed *packed, enum train_side side, const int64_t *examples, int n,
-                struct llm_error *err) {
+static bool shares(const struct trainer *trainer) {
+    return trainer->pass_options.max_unshared > 0;
+}
+
+// Packs examples [n] to learn from.
+static bool pack(struct trainer *trainer, struct packed *packed, const int64_t *examples, int n,
+                 struct llm_error *err) {
     const struct train_task *task = trainer->task;
     packed_clear(packed);
     for (int i = 0; i < n; i++) {
         struct train_example example;
-        if (!task->example(task->user, side, examples[i], &example, err)) return false;
-        packed_add(packed, examples[i], &example);
+        if (!task->example(task->user, TRAIN_LEARN, examples[i], &example, err)) return false;
+        packed_add(packed, examples[i], &example, 1);
     }
-    if (trainer->pass_options.prefix) packed_share(packed);
+    if (shares(trainer)) packed_share(packed);
     return true;
 }
 
@@ -37,8 +43,10 @@ static bool language_loss(void *user, const struct train_call *call, struct llm_
                                   call->packed->targets, batch->n_rows, err);
 }
 
-bool train_losses(struct trainer *trainer, const struct packed *packed, double scale, struct param_block *gradients,
-                  struct random *random, double *sum, struct llm_error *err) {
+// One batch's losses, and gradients unless `gradients` is NULL; *sum gets the sum of `scale`, weight and loss of each
+// row.
+static bool losses_of(struct trainer *trainer, const struct packed *packed, double scale, struct param_block *gradients,
+                      struct random *random, double *sum, struct llm_error *err) {
     const struct train_task *task = trainer->task;
     struct train_call call = {
         .engine = trainer->engine,
@@ -51,7 +59,9 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, double s
         .random = random,
     };
     const int n_rows = packed->batch.n_rows;
-    for (int i = 0; i < n_rows; i++) trainer->scales[i] = (float)(scale * packed_weight(packed, i));
+    for (int i = 0, sequence = 0; i < n_rows; i++) {
+        trainer->scales[i] = (float)(scale * packed_weight(packed, i, &sequence));
+    }
     if (trainer->frozen.entering != NULL) {
         call.entering = frozen_entering(&trainer->frozen, trainer->pass, packed, err);
         if (call.entering == NULL) return false;
@@ -59,7 +69,9 @@ bool train_losses(struct trainer *trainer, const struct packed *packed, double s
     if (!(task->loss != NULL ? task->loss : language_loss)(task->user, &call, err)) return false;
     struct ops *ops = trainer->engine->ops;
     const float *losses = ops->get(ops, trainer->losses, (size_t)n_rows);
-    for (int i = 0; i < n_rows; i++) *sum += scale * packed_weight(packed, i) * (double)losses[i];
+    for (int i = 0, sequence = 0; i < n_rows; i++) {
+        *sum += scale * packed_weight(packed, i, &sequence) * (double)losses[i];
+    }
     return true;
 }
 
@@ -71,15 +83,15 @@ bool train_gradients(struct trainer *trainer, const int64_t *examples, struct ra
     for (int i = 0; i < options->grad_accum; i++) {
         struct packed *packed = &trainer->batches[i];
         const int64_t *from = examples + (size_t)i * (size_t)options->batch_size;
-        if (!train_pack(trainer, packed, TRAIN_LEARN, from, options->batch_size, err)) return false;
+        if (!pack(trainer, packed, from, options->batch_size, err)) return false;
         n_rows += packed->n_targets;
         report->tokens += packed->n_tokens;
     }
     const double scale = n_rows > 0 ? 1 / (double)n_rows : 0;
     struct random *dropping = options->dropout > 0 ? random : NULL;
     for (int i = 0; i < options->grad_accum; i++) {
-        if (!train_losses(trainer, &trainer->batches[i], scale, &trainer->optimizer.gradients, dropping, &report->loss,
-                          err)) {
+        if (!losses_of(trainer, &trainer->batches[i], scale, &trainer->optimizer.gradients, dropping, &report->loss,
+                       err)) {
             return false;
         }
     }
@@ -117,6 +129,57 @@ bool train_step(struct trainer *trainer, struct step_report *report, struct llm_
     return true;
 }
 
+// ---- Evaluation -----------------------------------------------------------------------------
+
+// What a batch's mean divides by: its targets.
+static bool count_targets(const struct trainer *trainer, enum train_side side, const int64_t *examples, int n,
+                          int64_t *n_targets, struct llm_error *err) {
+    const struct train_task *task = trainer->task;
+    *n_targets = 0;
+    for (int i = 0; i < n; i++) {
+        struct train_example example;
+        if (!task->example(task->user, side, examples[i], &example, err)) return false;
+        for (int t = 0; t < example.n; t++) *n_targets += example.targets[t] != NO_TARGET;
+    }
+    return true;
+}
+
+// Adds the losses of what is packed to *sum.
+static bool look_at(struct trainer *trainer, struct packed *packed, double *sum, struct llm_error *err) {
+    if (shares(trainer)) packed_share(packed);
+    const bool ok = packed->n_targets == 0 || losses_of(trainer, packed, 1, NULL, NULL, sum, err);
+    packed_clear(packed);
+    return ok;
+}
+
+static bool is_full(const struct trainer *trainer, const struct packed *packed) {
+    return packed_shared_tokens(packed) > trainer->pass_options.max_tokens ||
+           packed_unshared_keys(packed) > trainer->pass_options.max_unshared;
+}
+
+// Packs one batch behind others, and looks at these where there is no room for more.
+static bool look_at_more(struct trainer *trainer, enum train_side side, const int64_t *examples, int n, double *sum,
+                         struct llm_error *err) {
+    struct packed *packed = &trainer->batches[0];
+    int64_t n_targets;
+    if (!count_targets(trainer, side, examples, n, &n_targets, err)) return false;
+    const double weight = n_targets > 0 ? 1 / (double)n_targets : 0;
+    for (int i = 0; i < n; i++) {
+        struct train_example example;
+        if (!trainer->task->example(trainer->task->user, side, examples[i], &example, err)) return false;
+        if (packed->batch.n_sequences == packed->max_examples || packed->n_tokens + example.n > packed->max_tokens) {
+            if (!look_at(trainer, packed, sum, err)) return false;
+        }
+        const struct packed before = *packed;
+        packed_add(packed, examples[i], &example, weight);
+        if (!shares(trainer) || !is_full(trainer, packed)) continue;
+        *packed = before;
+        if (!look_at(trainer, packed, sum, err)) return false;
+        packed_add(packed, examples[i], &example, weight);
+    }
+    return shares(trainer) || look_at(trainer, packed, sum, err);
+}
+
 // Batches of batch_size in the order of a pass over a loader, the last one as large as it is.
 bool train_pass_over(struct trainer *trainer, enum train_side side, int most, struct random *random, double *mean,
                      struct llm_error *err) {
@@ -131,14 +194,13 @@ bool train_pass_over(struct trainer *trainer, enum train_side side, int most, st
     if (n_batches == 0) n_batches = 1;
     if (most > 0 && most < n_batches) n_batches = most;
     double sum = 0;
+    packed_clear(&trainer->batches[0]);
     for (int64_t i = 0; i < n_batches; i++) {
-        struct packed *packed = &trainer->batches[0];
         const int64_t left = n - i * size;
         const int n_now = (int)(left < size ? left : size);
-        if (!train_pack(trainer, packed, side, trainer->eval_order + i * size, n_now, err)) return false;
-        if (packed->n_targets == 0) continue;
-        if (!train_losses(trainer, packed, 1 / (double)packed->n_targets, NULL, NULL, &sum, err)) return false;
+        if (!look_at_more(trainer, side, trainer->eval_order + i * size, n_now, &sum, err)) return false;
     }
+    if (!look_at(trainer, &trainer->batches[0], &sum, err)) return false;
     *mean = sum / (double)n_batches;
     return true;
 }

@@ -42,7 +42,7 @@ struct train_task {
     int64_t n_examples[TRAIN_SIDES];
     int max_tokens; // of one example
     struct trainable trainable;
-    bool prefix;            // examples may well begin alike: what a batch's have in common is computed once
+    bool shares_beginning;  // examples may well begin alike: what a batch's have in common is computed once
     int untrained_batches;  // of the evaluation before the first step, at least
     int64_t cache_memory;   // bytes for the activations of frozen layers at most; negative: half of what is free
     struct random random;   // what the run's numbers are drawn from, after those of the weights

@@ -52,7 +52,7 @@ static void expect_same(struct bench *bench, const char *texts) {
             ids[t] = lesson_id(*text, t);
             targets[t] = NO_TARGET;
         }
-        packed_add(&bench->packed, 0, &(struct train_example){.ids = ids, .targets = targets, .n = LENGTH});
+        packed_add(&bench->packed, 0, &(struct train_example){.ids = ids, .targets = targets, .n = LENGTH}, 1);
     }
     const struct batch *batch = &bench->packed.batch;
     check(pass_entering(bench->pass, batch, bench->expected, &err), &err);

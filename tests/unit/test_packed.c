@@ -28,7 +28,7 @@ static void pack(struct packed *packed, int n_common, enum targets targets) {
         for (int t = 0; t <= MAX_LENGTH; t++)
             ids[t] = (lesson_id(t < n_common ? 0 : s, t) + (t >= n_common) * s) % VOCABULARY;
         for (int t = 0; t < MAX_LENGTH; t++) wanted[t] = has_target(targets, t, lengths[s]) ? ids[t + 1] : NO_TARGET;
-        packed_add(packed, s, &(struct train_example){.ids = ids, .targets = wanted, .n = lengths[s]});
+        packed_add(packed, s, &(struct train_example){.ids = ids, .targets = wanted, .n = lengths[s]}, 1);
     }
 }
 
@@ -47,7 +47,7 @@ static struct bench bench_new(const char *isa, bool recompute) {
                                          .max_tokens = MAX_PACKED,
                                          .max_rows = MAX_PACKED,
                                          .max_sequences = N_EXAMPLES + 1,
-                                         .prefix = true,
+                                         .max_unshared = MAX_PACKED + MAX_LENGTH,
                                          .recompute = recompute};
     bench.pass = student_pass(&bench.student, &options);
     check(packed_init(&bench.packed, MAX_PACKED, N_EXAMPLES, &err), &err);
@@ -67,8 +67,8 @@ static float *gradients(struct bench *bench, double *mean) {
     const struct packed *packed = &bench->packed;
     float scales[MAX_PACKED];
     float *losses = ops->alloc(ops, sizeof scales);
-    for (int i = 0; i < packed->batch.n_rows; i++) {
-        scales[i] = (float)packed_weight(packed, i) / (float)packed->n_targets;
+    for (int i = 0, sequence = 0; i < packed->batch.n_rows; i++) {
+        scales[i] = (float)packed_weight(packed, i, &sequence) / (float)packed->n_targets;
     }
     forget(&bench->student);
     check(pass_language(bench->pass, &packed->batch, NULL, packed->targets, scales, losses, &bench->student.gradients,
@@ -128,14 +128,14 @@ static void a_shared_beginning_changes_no_gradient(void **state) {
     }
 }
 
-static void add(struct packed *packed, const char *ids, const char *targets) {
+static void add(struct packed *packed, const char *ids, const char *targets, double weight) {
     int32_t numbers[MAX_LENGTH], wanted[MAX_LENGTH];
     const int n = (int)strlen(ids);
     for (int t = 0; t < n; t++) {
         numbers[t] = ids[t];
         wanted[t] = targets[t] == '-' ? NO_TARGET : targets[t];
     }
-    packed_add(packed, 0, &(struct train_example){.ids = numbers, .targets = wanted, .n = n});
+    packed_add(packed, 0, &(struct train_example){.ids = numbers, .targets = wanted, .n = n}, weight);
 }
 
 static void expect_ids(const int32_t *found, const char *expected, int n) {
@@ -149,9 +149,11 @@ static void what_is_shared(void **state) {
     struct packed packed;
     check(packed_init(&packed, MAX_PACKED, N_EXAMPLES, &err), &err);
 
-    add(&packed, "abcdefg", "-c-e-gh");
-    add(&packed, "abcdex", "-c-e-y");
-    add(&packed, "abcdef", "-c-e--");
+    add(&packed, "abcdefg", "-c-e-gh", 1);
+    add(&packed, "abcdex", "-c-e-y", 20);
+    add(&packed, "abcdef", "-c-e--", 300);
+    assert_int_equal(packed_shared_tokens(&packed), 9);
+    assert_int_equal(packed_unshared_keys(&packed), 24);
     packed_share(&packed);
     const struct batch *batch = &packed.batch;
     assert_int_equal(batch->n_prefix, 5);
@@ -159,11 +161,11 @@ static void what_is_shared(void **state) {
     expect_ids(packed.targets, "ceghy", batch->n_rows);
     static const int32_t rows[] = {1, 3, 5, 6, 7}, positions[] = {0, 1, 2, 3, 4, 5, 6, 5, 5},
                          starts[] = {0, 5, 7, 8, 9};
-    static const int weights[] = {3, 3, 1, 1, 1};
+    static const double weights[] = {321, 321, 1, 1, 20};
     assert_memory_equal(batch->rows, rows, sizeof rows);
     assert_memory_equal(batch->positions, positions, sizeof positions);
     assert_memory_equal(batch->starts, starts, sizeof starts);
-    for (int i = 0; i < 5; i++) assert_int_equal(packed_weight(&packed, i), weights[i]);
+    for (int i = 0, sequence = 0; i < 5; i++) assert_true(packed_weight(&packed, i, &sequence) == weights[i]);
     assert_int_equal(packed.n_tokens, 19);
     assert_int_equal(packed.n_targets, 9);
 
@@ -179,10 +181,11 @@ static void what_is_shared(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         packed_clear(&packed);
-        for (int s = 0; s < 2 && cases[i].ids[s] != NULL; s++) add(&packed, cases[i].ids[s], cases[i].targets[s]);
+        for (int s = 0; s < 2 && cases[i].ids[s] != NULL; s++) add(&packed, cases[i].ids[s], cases[i].targets[s], 1);
+        const int n_tokens = packed_shared_tokens(&packed);
         packed_share(&packed);
+        assert_int_equal(packed.batch.n_tokens, n_tokens);
         assert_int_equal(packed.batch.n_prefix, cases[i].n_prefix);
-        assert_int_equal(packed_weight(&packed, 0), 1 + (packed.n_shared_rows > 0));
     }
     packed_release(&packed);
 }
