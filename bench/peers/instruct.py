@@ -19,7 +19,8 @@ import time
 from peer import peer
 
 STEPS = 232  # of the recipe: 2 epochs of 935 entries in whole batches of 8
-LOOKED_AT = 2 * 5 * (47 + 1)  # batches of 47 evaluations and of the one before training
+EVAL_ITER = 5  # batches of each of two parts in an evaluation
+LOOKED_AT = 2 * EVAL_ITER * (47 + 1)  # batches of 47 evaluations and of the one before training
 SAMPLED = 2 * 50  # tokens of the two sample answers
 ANSWERS, ANSWER_TOKENS = 110, 12  # the test entries' expected answers have 1,344 tokens in all
 
@@ -27,7 +28,7 @@ ANSWERS, ANSWER_TOKENS = 110, 12  # the test entries' expected answers have 1,34
 def ours(run, options, folder, n_steps, eval_freq, *more):
     """(seconds between the evaluations after the first step and after the last, peak bytes) of a run of the program."""
     _, peak = run([options.my_llm, "instruct", "train", "--data", options.file, "-m", folder / "base", "--out",
-                   folder / "run", "--loss", "all", "--steps", 1 + n_steps, "--eval-freq", eval_freq, "--eval-iter", 1,
+                   folder / "run", "--loss", "all", "--steps", 1 + n_steps, "--eval-freq", eval_freq, "--eval-iter", EVAL_ITER,
                    "--sample-tokens", 0, "--no-pth", "--no-respond", "--force", "-t", options.threads, *more],
                   stderr=subprocess.DEVNULL)  # fmt: skip
     with open(folder / "run" / "log.csv", newline="") as file:
@@ -42,8 +43,8 @@ def train(run, options, folder):
     for name, more in {"F32, tied": [], "F32, untied": ["--head", "untied"], "BF16, tied": ["--compute", "bf16"]}.items():
         seldom, peak = ours(run, options, folder, n, n, *more)
         often, _ = ours(run, options, folder, n, 1, *more)
-        look = (often - seldom) / (n - 1) / 2
-        found[name] = ((seldom - 2 * look) / n, look, peak)
+        look = (often - seldom) / (n - 1) / (2 * EVAL_ITER)
+        found[name] = ((seldom - 2 * EVAL_ITER * look) / n, look, peak)
         print(f"my-llm, {name}: a step {found[name][0]:.2f} s, a batch looked at {look:.2f} s", flush=True)
     book = peer(options, "instruct_peers.py", "train", "--model", folder / "base", "--file", options.file, "--steps", n)
     found["book"] = (book["step"], book["look"], book["peak_bytes"])

@@ -1,4 +1,5 @@
-// What frozen layers give is computed once for each text, wherever it occurs, and is the same bits as without keeping.
+// test_frozen.c: What frozen layers give is computed once for each text, wherever it occurs, and is the same bits as
+// without keeping.
 #include "pass_fixture.h"
 #include "train/frozen.h"
 

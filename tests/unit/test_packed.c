@@ -1,4 +1,4 @@
-// What all examples of a batch begin with is computed once, and changes no loss and no gradient.
+// test_packed.c: What all examples of a batch begin with is computed once, and changes no loss and no gradient.
 #include "pass_fixture.h"
 #include "train/packed.h"
 
