@@ -9,6 +9,10 @@
 
 #include "train/loop.h"
 
+enum {
+    ENOUGH_TOKENS = 512 // an evaluation packs no more together: products are at their full rate, and memory counts
+};
+
 static bool shares(const struct trainer *trainer) {
     return trainer->pass_options.max_unshared > 0;
 }
@@ -153,7 +157,8 @@ static bool look_at(struct trainer *trainer, struct packed *packed, double *sum,
 }
 
 static bool is_full(const struct trainer *trainer, const struct packed *packed) {
-    return packed_shared_tokens(packed) > trainer->pass_options.max_tokens ||
+    const int n_tokens = packed_shared_tokens(packed);
+    return n_tokens > ENOUGH_TOKENS || n_tokens > trainer->pass_options.max_tokens ||
            packed_unshared_keys(packed) > trainer->pass_options.max_unshared;
 }
 
