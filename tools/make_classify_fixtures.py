@@ -3,6 +3,7 @@
 
     python tools/make_classify_fixtures.py SMSSpamCollection
     python tools/make_classify_fixtures.py SMSSpamCollection recipe
+    python tools/make_classify_fixtures.py SMSSpamCollection recipe MODEL RECIPE.json
     python tools/make_classify_fixtures.py SMSSpamCollection steps124 MODEL.pth
 
 Made with pandas 3.1.1, numpy 2.0.2, scikit-learn 1.9.1; the data is the SMS Spam Collection. The recipe: the book's own
@@ -13,7 +14,8 @@ sms.json      the 5,572 rows of the collection, the balanced set, its split, and
 metrics.json  true and predicted labels, and what scikit-learn says of them
 losses.json   batches of logits and labels with weights of the labels, scikit-learn's "balanced" for n_label texts of
               each; PyTorch's weighted cross-entropy (mean) of each batch, and its gradient
-recipe.json   every number of the book's chapter 6, whole, begun from tests/fixtures/starter: losses and accuracies
+recipe.json   every number of the book's chapter 6, whole, begun from tests/fixtures/starter: losses and accuracies; or, of
+              another MODEL of ours, RECIPE.json, for tools/check_classify_steps.py
 steps124.json the first 60 steps of it at GPT-2's size (124M) and vocabulary, evaluated every 10 steps, begun from the
               random weights that PyTorch gives the book's class with seed 1; these are written to MODEL.pth (650 MB),
               for tools/check_classify_steps.py
@@ -199,12 +201,12 @@ STARTER = os.path.join(HERE, "..", "starter")
 
 
 class Tokenizer:
-    """The starter's vocabulary with the method of tiktoken that the book calls."""
+    """A model's vocabulary with the method of tiktoken that the book calls."""
 
-    def __init__(self):
+    def __init__(self, folder=STARTER):
         from tokenizers import Tokenizer as Bpe, models, pre_tokenizers
 
-        self.bpe = Bpe(models.BPE.from_file(os.path.join(STARTER, "vocab.json"), os.path.join(STARTER, "merges.txt")))
+        self.bpe = Bpe(models.BPE.from_file(os.path.join(folder, "vocab.json"), os.path.join(folder, "merges.txt")))
         self.bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def encode(self, text):
@@ -296,14 +298,14 @@ def training(path, tokenizer, model, config, choose=train_last_block):
     return loaders, optimizer, {"padded_length": length, "initial_accuracy": initial, "initial_loss": untrained}
 
 
-def recipe(path, choose=train_last_block):
+def recipe(path, choose=train_last_block, folder=STARTER):
     """Chapter 6 from data to accuracies; losses are heard where they are computed."""
     import torch
     from llms_from_scratch import ch06
 
     device = torch.device("cpu")
-    model, config = book_model()
-    loaders, optimizer, made = training(path, Tokenizer(), model, config, choose)
+    model, config = book_model(folder)
+    loaders, optimizer, made = training(path, Tokenizer(folder), model, config, choose)
     train_losses, val_losses, train_accuracies, val_accuracies, examples = ch06.train_classifier_simple(
         model, loaders[0], loaders[1], optimizer, device, num_epochs=5, eval_freq=50, eval_iter=5)
     final = [ch06.calc_accuracy_loader(loader, model, device) for loader in loaders]
@@ -349,6 +351,10 @@ def first_steps(path, model_path, n_steps=60):
 
 
 def main():
+    if sys.argv[2:3] == ["recipe"] and len(sys.argv) == 5:
+        with open(sys.argv[4], "w") as file:
+            json.dump(recipe(sys.argv[1], folder=sys.argv[3]), file)
+        return
     if sys.argv[2:] == ["recipe"]:
         write("recipe.json", recipe(sys.argv[1]))
         return
