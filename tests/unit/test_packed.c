@@ -132,8 +132,8 @@ static void add(struct packed *packed, const char *ids, const char *targets, dou
     int32_t numbers[MAX_LENGTH], wanted[MAX_LENGTH];
     const int n = (int)strlen(ids);
     for (int t = 0; t < n; t++) {
-        numbers[t] = ids[t];
-        wanted[t] = targets[t] == '-' ? NO_TARGET : targets[t];
+        numbers[t] = (unsigned char)ids[t];
+        wanted[t] = targets[t] == '-' ? NO_TARGET : (unsigned char)targets[t];
     }
     packed_add(packed, 0, &(struct train_example){.ids = numbers, .targets = wanted, .n = n}, weight);
 }
