@@ -113,8 +113,7 @@ void packed_share(struct packed *packed) {
             packed->targets[n_rows] = packed->targets[row];
             packed->rows[n_rows] = packed->rows[row] - first - n_common + n_tokens;
         }
-        // Where the sequence begins is known, and of the next one where it began is read only then.
-        packed->starts[s] = n_tokens;
+        packed->starts[s] = n_tokens; // the next round reads the old starts[s + 1]
         n_tokens += n;
     }
     memmove(packed->starts + 1, packed->starts, (size_t)n_examples * sizeof *packed->starts);
