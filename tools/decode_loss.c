@@ -1,6 +1,6 @@
 // decode_loss.c: what the rounding of activations in products of few rows does to a model's loss (ops/ops.h, struct
-// matrix): the mean cross-entropy of a text whose logits are computed as in decoding, 16 tokens at a time on a KV cache,
-// beside that of whole windows, where nothing is rounded.
+// matrix): the mean cross-entropy of a text whose logits are computed as in decoding, 16 tokens at a time on a KV
+// cache, beside that of whole windows, where nothing is rounded.
 //
 //     my-llm tokenize -m bundled TEXT | decode_loss MODEL none|q8|q4
 //
