@@ -252,53 +252,76 @@ static void embed(struct pass *pass, const struct batch *batch, float *stream, s
     ops->dropout(ops, stream, stream, pass->keep_embedding, dropout_scale(probability), NULL, n);
 }
 
-// Embeds the batch and runs the frozen layers, in place on `stream`.
-static bool run_frozen(struct pass *pass, const struct batch *batch, float *stream, struct random *random,
-                       struct llm_error *err) {
+// Runs layers first .. end - 1 in place on `stream`, the first of them from `in`, which may be `stream`; keeps nothing.
+static bool run_in_place(struct pass *pass, const struct batch *batch, const float *in, float *stream, int first,
+                         int end, struct random *random, struct llm_error *err) {
     const struct pass_layer *scratch = &pass->layers[0];
     struct block_dropout dropout;
     struct block block = pass_block(pass, scratch, &dropout);
-    block.in = block.middle = block.out = stream;
+    block.middle = block.out = stream;
     block.lse = NULL;
     block.active = NULL;
-    embed(pass, batch, stream, random);
-    for (int layer = 0; layer < pass->options.trainable.first_layer; layer++) {
+    for (int layer = first; layer < end; layer++) {
+        block.in = layer == first ? in : stream;
+        block.few = pass_few(pass, layer);
         if (random != NULL) pass_draw(pass, scratch, batch, random);
         if (!block_forward(pass->engine, &block, batch, NULL, layer, pass_leaving(pass, layer), err)) return false;
     }
     return true;
 }
 
+// Embeds the batch and runs the frozen layers.
+static bool run_frozen(struct pass *pass, const struct batch *batch, float *stream, struct random *random,
+                       struct llm_error *err) {
+    embed(pass, batch, stream, random);
+    return run_in_place(pass, batch, stream, stream, 0, pass->options.trainable.first_layer, random, err);
+}
+
 bool pass_entering(struct pass *pass, const struct batch *batch, float *entering, struct llm_error *err) {
-    pass->is_random = false;
+    pass->is_random = pass->is_few = false;
     pass->last_leaving = LEAVING_ALL;
     return run_frozen(pass, batch, entering, NULL, err);
 }
 
-bool pass_forward(struct pass *pass, const struct batch *batch, const float *entering, struct random *random,
+// Runs the trained layers, each in its own arrays.
+static bool run_trained(struct pass *pass, const struct batch *batch, const float *entering, struct random *random,
+                        struct llm_error *err) {
+    pass->last_out = pass->layers[0].in = entering;
+    for (int i = 0; i < pass->n_trained; i++) {
+        const int number = pass->options.trainable.first_layer + i;
+        struct pass_layer *layer = &pass->layers[i];
+        struct block_dropout dropout;
+        struct block block = pass_block(pass, layer, &dropout);
+        block.few = pass_few(pass, number);
+        if (random != NULL) {
+            layer->random = *random;
+            pass_draw(pass, layer, batch, random);
+        }
+        if (!block_forward(pass->engine, &block, batch, NULL, number, pass_leaving(pass, number), err)) return false;
+        pass->last_out = layer->out;
+    }
+    return true;
+}
+
+bool pass_forward(struct pass *pass, const struct batch *batch, const float *entering, struct random *random, bool keep,
                   const float **hidden, struct llm_error *err) {
-    const int first = pass->options.trainable.first_layer;
     pass->batch = *batch;
     pass->is_random = random != NULL && drops(&pass->options);
     // Masks lie as the tokens do; and what the caller kept of the last layer's output is all of it.
     const bool all = pass->is_random || (entering != NULL && pass->n_trained == 0);
     pass->last_leaving = all ? LEAVING_ALL : batch_leaving(batch);
-    pass->is_few =
-        pass->last_leaving == LEAVING_ROWS && batch->n_prefix == 0 && few_rows_pay(&pass->engine->config, batch);
+    pass->is_few = pass->n_trained > 0 && pass->last_leaving == LEAVING_ROWS && batch->n_prefix == 0 &&
+                   few_rows_pay(&pass->engine->config, batch);
     if (entering == NULL && !run_frozen(pass, batch, pass->entry, random, err)) return false;
-    pass->last_out = pass->layers[0].in = entering != NULL ? entering : pass->entry;
-    for (int i = 0; i < pass->n_trained; i++) {
-        struct pass_layer *layer = &pass->layers[i];
-        struct block_dropout dropout;
-        struct block block = pass_block(pass, layer, &dropout);
-        block.few = pass_few(pass, first + i);
-        if (random != NULL) {
-            layer->random = *random;
-            pass_draw(pass, layer, batch, random);
+    if (entering == NULL) entering = pass->entry;
+    if (keep || pass->n_trained == 0) {
+        if (!run_trained(pass, batch, entering, random, err)) return false;
+    } else {
+        const int first = pass->options.trainable.first_layer;
+        if (!run_in_place(pass, batch, entering, pass->entry, first, pass->engine->config.n_layer, random, err)) {
+            return false;
         }
-        const enum leaving leaving = pass_leaving(pass, first + i);
-        if (!block_forward(pass->engine, &block, batch, NULL, first + i, leaving, err)) return false;
-        pass->last_out = layer->out;
+        pass->last_out = pass->entry;
     }
     final_norm(pass->engine, pass->rows, pass->last_out, batch, pass->last_leaving);
     *hidden = pass->rows;

@@ -231,7 +231,7 @@ bool pass_language(struct pass *pass, const struct batch *batch, const float *en
                    struct llm_error *err) {
     const struct llm_engine *engine = pass->engine;
     const float *hidden;
-    if (!pass_forward(pass, batch, entering, random, &hidden, err)) return false;
+    if (!pass_forward(pass, batch, entering, random, true, &hidden, err)) return false;
     if (batch->n_rows == 0) return true;
     const enum param head = engine->config.tied_head ? PARAM_WTE : PARAM_HEAD;
     const bool is_head_alone = pass->n_trained == 0 && !pass->options.trainable.final_norm;

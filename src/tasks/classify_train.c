@@ -109,7 +109,8 @@ static bool compute_loss(void *user, const struct train_call *call, struct llm_e
     const struct batch *batch = &call->packed->batch;
     struct ops *ops = call->engine->ops;
     const float *hidden, *logits;
-    if (!pass_forward(call->pass, batch, call->entering, call->random, &hidden, err) ||
+    const bool keep = call->gradients != NULL;
+    if (!pass_forward(call->pass, batch, call->entering, call->random, keep, &hidden, err) ||
         !classify_head_logits(&run->head, call->engine, hidden, batch->n_rows, &logits, err)) {
         return false;
     }

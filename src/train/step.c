@@ -9,10 +9,6 @@
 
 #include "train/loop.h"
 
-enum {
-    ENOUGH_TOKENS = 512 // an evaluation packs no more together: products are at their full rate, and memory counts
-};
-
 static bool shares(const struct trainer *trainer) {
     return trainer->pass_options.max_unshared > 0;
 }
@@ -40,7 +36,7 @@ static bool language_loss(void *user, const struct train_call *call, struct llm_
                              call->gradients, call->random, err);
     }
     const float *hidden = NULL;
-    if (!pass_forward(call->pass, batch, call->entering, NULL, &hidden, err)) return false;
+    if (!pass_forward(call->pass, batch, call->entering, NULL, false, &hidden, err)) return false;
     const struct llm_engine *engine = call->engine;
     const enum param head = engine->config.tied_head ? PARAM_WTE : PARAM_HEAD;
     return engine->ops->head_loss(engine->ops, call->losses, hidden, weights_get(&engine->weights, head, 0),
@@ -158,7 +154,7 @@ static bool look_at(struct trainer *trainer, struct packed *packed, double *sum,
 
 static bool is_full(const struct trainer *trainer, const struct packed *packed) {
     const int n_tokens = packed_shared_tokens(packed);
-    return n_tokens > ENOUGH_TOKENS || n_tokens > trainer->pass_options.max_tokens ||
+    return n_tokens > trainer->pass_options.max_tokens ||
            packed_unshared_keys(packed) > trainer->pass_options.max_unshared;
 }
 
