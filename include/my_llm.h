@@ -445,6 +445,7 @@ struct llm_train_options {
     double epsilon;         // AdamW's (1e-8)
     double clip;            // highest norm of all gradients together; 0: not clipped (1)
     bool clip_after_warmup; // clip from the end of warm-up on (false)
+    bool torch_norm;        // that norm as PyTorch computes it on a CPU for the book's class, in F32 (false)
     double dropout;         // of attention, residuals and embedding (0)
     uint64_t seed;          // of weights, order and dropout (123)
     int64_t eval_freq;      // steps between evaluations; 0: only at the end (100)

@@ -28,7 +28,7 @@ ANSWERS, ANSWER_TOKENS = 110, 12  # the test entries' expected answers have 1,34
 def ours(run, options, folder, n_steps, eval_freq, *more):
     """(seconds between the evaluations after the first step and after the last, peak bytes) of a run of the program."""
     _, peak = run([options.my_llm, "instruct", "train", "--data", options.file, "-m", folder / "base", "--out",
-                   folder / "run", "--loss", "all", "--steps", 1 + n_steps, "--eval-freq", eval_freq, "--eval-iter", EVAL_ITER,
+                   folder / "run", "--loss", options.loss, "--steps", 1 + n_steps, "--eval-freq", eval_freq, "--eval-iter", EVAL_ITER,
                    "--sample-tokens", 0, "--no-pth", "--no-respond", "--force", "-t", options.threads, *more],
                   stderr=subprocess.DEVNULL)  # fmt: skip
     with open(folder / "run" / "log.csv", newline="") as file:
@@ -46,7 +46,8 @@ def train(run, options, folder):
         look = (often - seldom) / (n - 1) / (2 * EVAL_ITER)
         found[name] = ((seldom - 2 * EVAL_ITER * look) / n, look, peak)
         print(f"my-llm, {name}: a step {found[name][0]:.2f} s, a batch looked at {look:.2f} s", flush=True)
-    book = peer(options, "instruct_peers.py", "train", "--model", folder / "base", "--file", options.file, "--steps", n)
+    book = peer(options, "instruct_peers.py", "train", "--model", folder / "base", "--file", options.file, "--loss", options.loss,
+                "--steps", n)
     found["book"] = (book["step"], book["look"], book["peak_bytes"])
     print(f"the book's code, batches of {book['tokens']} tokens: a step {book['step']:.2f} s, a batch looked at "
           f"{book['look']:.2f} s", flush=True)

@@ -2,7 +2,8 @@
 
     make     writes random weights in Hugging Face layout for both sides to --model; GPT-2's initialisation
     train    seconds of the recipe's first --steps optimizer steps and of as many batches that are only looked at, both
-             on the recipe's own batches, and the process's peak memory
+             on the recipe's own batches, and the process's peak memory; --loss response ignores the targets before the
+             response, as the EPFL project does
     answer   seconds a token of the book's generate, which has no KV cache, for the first test entries
 """
 
@@ -47,14 +48,23 @@ def parts(options):
 
 def train(options):
     from llms_from_scratch.ch05 import calc_loss_batch
-    from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn
+    from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn, format_input
     from torch.utils.data import DataLoader
 
     model, device = book_model(*SHAPE), torch.device("cpu")
-    data = InstructionDataset(parts(options)[0], tokenizer(options))
+    entries, ids = parts(options)[0], tokenizer(options)
+    data = InstructionDataset(entries, ids)
+    ignored = [len(ids.encode(format_input(entry) + RESPONSE)) - 1 if options.loss == "response" else 0 for entry in entries]
+
+    def collate(items):
+        inputs, targets = custom_collate_fn([text for _, text in items], allowed_max_length=N_CTX)
+        for row, (number, _) in enumerate(items):
+            targets[row, : ignored[number]] = -100
+        return inputs, targets
+
     torch.manual_seed(123)
-    loader = DataLoader(data, batch_size=8, shuffle=True, drop_last=True,
-                        collate_fn=partial(custom_collate_fn, allowed_max_length=N_CTX))
+    loader = DataLoader([(i, data[i]) for i in range(len(data))], batch_size=8, shuffle=True, drop_last=True,
+                        collate_fn=collate)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
     torch.manual_seed(123)
     batches = [batch for _, batch in zip(range(options.steps), loader)]
@@ -98,6 +108,7 @@ def main():
     parser.add_argument("what", choices=["make", "train", "answer"])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--file", type=Path, help="the instructions")
+    parser.add_argument("--loss", choices=["all", "response"], default="all")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--entries", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=20, help="of an answer")

@@ -411,6 +411,8 @@ def main():
     parser.add_argument("--llm-c", metavar="FOLDER", help="a checkout of llm.c in which train_gpt2 is built")
     parser.add_argument("--texts", type=int, default=250, help="messages to predict")
     parser.add_argument("--folder", help="classify, instruct: where their random models and runs lie, and stay")
+    parser.add_argument("--loss", choices=["all", "response"], default="all", help="instruct: on all tokens, as in the book, "
+                        "or on the response only, as in the EPFL project")
     options = parser.parse_args()
     options.python = environment(options)
     with contextlib.suppress(KeyboardInterrupt):

@@ -38,6 +38,8 @@ extern const char *const train_decays[];
     {"clip", 0, OPTION_DOUBLE, F(clip), "NORM", "clip the gradients' norm to this; 0: do not", 0, 1e9, NULL},          \
     {"clip-after-warmup", 0, OPTION_FLAG, F(clip_after_warmup), NULL, "do not clip while the learning rate warms up",  \
      0, 0, NULL},                                                                                                      \
+    {"torch-norm", 0, OPTION_FLAG, F(torch_norm), NULL,                                                                \
+     "the norm to clip as PyTorch adds it up, in F32, which is less exact: to compare runs", 0, 0, NULL},              \
     {"dropout", 0, OPTION_DOUBLE, F(dropout), "P", "of attention, residuals and embedding", 0, 0.99, NULL},            \
     {"seed", 0, OPTION_UINT64, F(seed), "N", "of weights, order and dropout, as torch.manual_seed", 0, 0, NULL},       \
     {"eval-freq", 0, OPTION_INT64, F(eval_freq), "N", "steps between evaluations; 0: only at the end", 0, 1e15, NULL}, \

@@ -36,10 +36,10 @@ int64_t pass_bytes(const struct config *config, const struct pass_options *optio
 bool pass_entering(struct pass *pass, const struct batch *batch, float *entering, struct llm_error *err);
 
 // The final hidden state of batch.rows: *hidden [n_rows, n_embd], borrowed until the next call. `entering` NULL:
-// computed. random NULL: no dropout. keep: for pass_backward, which reads the arrays of the batch, and `entering`, again;
-// else the layers run in place.
-bool pass_forward(struct pass *pass, const struct batch *batch, const float *entering, struct random *random,
-                  bool keep, const float **hidden, struct llm_error *err);
+// computed. random NULL: no dropout. keep: for pass_backward, which reads the arrays of the batch, and `entering`,
+// again; else the layers run in place.
+bool pass_forward(struct pass *pass, const struct batch *batch, const float *entering, struct random *random, bool keep,
+                  const float **hidden, struct llm_error *err);
 
 // After pass_forward: gradients add up from dhidden [n_rows, n_embd] down. Without wanted rows nothing happens.
 bool pass_backward(struct pass *pass, const float *dhidden, struct param_block *gradients, struct llm_error *err);

@@ -66,6 +66,7 @@ static void preset_appendix_d(struct llm_pretrain_options *options) {
     train->warmup = 0.2;
     train->clip = 1;
     train->clip_after_warmup = true;
+    train->torch_norm = true;
     train->eval_iter = 1;
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/torch_norm.h"
+
 bool optimizer_add(struct optimizer *optimizer, const struct train_tensor *tensor, struct llm_error *err) {
     if (optimizer->n_tensors == optimizer->capacity) {
         const int capacity = optimizer->capacity == 0 ? 64 : 2 * optimizer->capacity;
@@ -36,6 +38,7 @@ static bool add_block(struct optimizer *optimizer, const struct config *config, 
             if (!optimizer_add(optimizer, &tensor, err)) return false;
         }
     }
+    optimizer->n_of_block = optimizer->n_tensors;
     return true;
 }
 
@@ -51,6 +54,7 @@ bool optimizer_init(struct optimizer *optimizer, const struct llm_engine *engine
         .decay_all = options->decay == LLM_DECAY_ALL,
     };
     const struct config *config = &engine->config;
+    if (options->torch_norm && (optimizer->torch_norm = torch_norm_new(config, err)) == NULL) return false;
     return param_block_init(&optimizer->gradients, config, trainable, engine->ops, err) &&
            param_block_init(&optimizer->m, config, trainable, engine->ops, err) &&
            param_block_init(&optimizer->v, config, trainable, engine->ops, err) &&
@@ -63,6 +67,7 @@ void optimizer_release(struct optimizer *optimizer) {
     param_block_release(&optimizer->m, optimizer->ops);
     param_block_release(&optimizer->v, optimizer->ops);
     free(optimizer->tensors);
+    free(optimizer->torch_norm);
     *optimizer = (struct optimizer){0};
 }
 
@@ -73,6 +78,7 @@ int64_t optimizer_size(const struct optimizer *optimizer) {
 }
 
 double optimizer_norm(const struct optimizer *optimizer) {
+    if (optimizer->torch_norm != NULL) return torch_norm(optimizer->torch_norm, optimizer);
     double sum = 0;
     for (int i = 0; i < optimizer->n_tensors; i++) {
         const struct train_tensor *tensor = &optimizer->tensors[i];

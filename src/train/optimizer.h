@@ -13,12 +13,16 @@ struct train_tensor {
     bool decay; // weight decay applies to it
 };
 
+struct torch_norm;
+
 struct optimizer {
     struct ops *ops;
     struct train_tensor *tensors; // [n_tensors]
     int n_tensors, capacity;
+    int n_of_block; // the first ones
     double beta1, beta2, epsilon, weight_decay, clip;
     bool decay_all;
+    struct torch_norm *torch_norm; // how the norm is computed; NULL: in double
     // Gradients and moments of the block, which the optimizer owns.
     struct param_block gradients, m, v;
 };
@@ -35,7 +39,8 @@ bool optimizer_add(struct optimizer *optimizer, const struct train_tensor *tenso
 // Elements of all tensors.
 int64_t optimizer_size(const struct optimizer *optimizer);
 
-// The norm of all gradients as one vector. NaN or infinite if any of them is.
+// The norm of all gradients as one vector, or what PyTorch takes for it (torch_norm.h). NaN or infinite if any of them
+// is.
 double optimizer_norm(const struct optimizer *optimizer);
 
 // What gradients of this norm are multiplied by, as torch.nn.utils.clip_grad_norm_ does: max_norm / (norm + 1e-6), at

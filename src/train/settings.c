@@ -129,8 +129,9 @@ json_t *train_settings_json(const struct llm_train_options *options) {
         if (lora == NULL) return NULL;
     }
     json_t *cooldown = options->cooldown > 0 ? json_real(options->cooldown) : NULL;
+    json_t *torch_norm = options->torch_norm ? json_true() : NULL;
     return json_pack("{s:i, s:I, s:f, s:s, s:f, s:f, s:f, s:i, s:i, s:f, s:s, s:f, s:f, s:f, s:f, s:b, s:f, s:I, s:I, "
-                     "s:i, s:I, s:s, s:o*, s:o*}",
+                     "s:i, s:I, s:s, s:o*, s:o*, s:o*}",
                      "epochs", options->epochs, "steps", (json_int_t)options->steps, "lr", options->lr, "schedule",
                      schedules[options->schedule], "min_lr", options->min_lr, "warmup", options->warmup, "initial_lr",
                      options->initial_lr, "batch_size", options->batch_size, "grad_accum", options->grad_accum,
@@ -139,7 +140,7 @@ json_t *train_settings_json(const struct llm_train_options *options) {
                      options->clip_after_warmup, "dropout", options->dropout, "seed", (json_int_t)options->seed,
                      "eval_freq", (json_int_t)options->eval_freq, "eval_iter", options->eval_iter, "patience",
                      (json_int_t)options->patience, "compute", computes[options->compute], "lora", lora, "cooldown",
-                     cooldown);
+                     cooldown, "torch_norm", torch_norm);
 }
 
 // A value as a person writes it; "nothing" for what is not there.
