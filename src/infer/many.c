@@ -5,6 +5,10 @@
 
 #include "infer/run.h"
 
+enum {
+    ENOUGH_SAVED = 16 // tokens not computed again that are worth a forward pass of their own
+};
+
 // What slot s of the session has yet to compute: a prompt, later its newest token.
 struct slot {
     bool busy;
@@ -29,8 +33,10 @@ static bool fill(struct many *many, int s, struct llm_error *err) {
     struct slot *slot = &many->slots[s];
     if (slot->busy || many->next == many->n) return true;
     const struct many_prompt *prompt = &many->prompts[many->next];
-    *slot = (struct slot){.busy = true, .number = many->next, .ids = prompt->ids, .n = (int)prompt->n};
-    many->run.session->n_past[s] = 0;
+    struct llm_session *session = many->run.session;
+    const int cached = session_slot_shared(session, s, prompt->ids, (int)prompt->n - 1);
+    *slot = (struct slot){true, many->next, prompt->ids + cached, (int)prompt->n - cached};
+    session->n_past[s] = cached;
     return run_begin(&many->run, s, (int)many->next++, prompt->ids, prompt->n, err);
 }
 
@@ -70,8 +76,39 @@ static bool choose(struct many *many, const float *logits, struct llm_error *err
     return true;
 }
 
+// Tokens that all prompts begin with; each has one more.
+static int common_beginning(const struct many *many) {
+    const struct many_prompt *first = &many->prompts[0];
+    size_t common = first->n - 1;
+    for (size_t i = 1; i < many->n; i++) {
+        const struct many_prompt *prompt = &many->prompts[i];
+        size_t same = 0;
+        while (same < common && same + 1 < prompt->n && prompt->ids[same] == first->ids[same]) same++;
+        common = same;
+    }
+    return (int)common;
+}
+
+// Computes once, for all slots, what all prompts begin with. Whatever comes into a slot later finds it there.
+static bool compute_beginning(struct many *many, struct llm_error *err) {
+    struct llm_session *session = many->run.session;
+    const int common = many->n > 1 ? common_beginning(many) : 0;
+    const int cached = session_shared(session, many->prompts[0].ids, common);
+    if ((many->n - 1) * (size_t)(common - cached) < ENOUGH_SAVED) return true;
+    for (int s = 0; s < session->n_sequences; s++) session->n_past[s] = cached;
+    for (int at = cached; at < common;) {
+        session_batch_begin(session, session->n_sequences);
+        const int room = session_batch_room(session), n = common - at < room ? common - at : room;
+        session_batch_add(session, 0, many->prompts[0].ids + at, n, 0);
+        if (session_forward(session, err) == NULL) return false;
+        at += n;
+    }
+    return true;
+}
+
 static bool loop(struct many *many, struct llm_error *err) {
     struct llm_session *session = many->run.session;
+    if (many->n > 0 && !compute_beginning(many, err)) return false;
     for (;;) {
         for (int s = 0; s < session->n_sequences; s++) {
             if (!fill(many, s, err)) return false;

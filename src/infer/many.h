@@ -1,7 +1,8 @@
 // many.h: many prompts, several at a time.
 //
 // Each slot of a session holds one prompt's timeline; when its text ends, the next prompt takes the slot, and its
-// tokens go forward in the same batch as the others' newest ones. So the weights are read once for all of them.
+// tokens go forward in the same batch as the others' newest ones. So the weights are read once for all of them. What
+// all prompts begin with is computed once.
 #ifndef INFER_MANY_H
 #define INFER_MANY_H
 

@@ -135,14 +135,16 @@ const float *session_forward(struct llm_session *session, struct llm_error *err)
     return engine->ops->get(engine->ops, session->activations.logits, n);
 }
 
+int session_slot_shared(const struct llm_session *session, int slot, const int32_t *ids, int n) {
+    const int32_t *timeline = session->timelines + (size_t)slot * (size_t)session->engine->config.n_ctx;
+    int shared = 0;
+    while (shared < n && shared < session->n_past[slot] && timeline[shared] == ids[shared]) shared++;
+    return shared;
+}
+
 int session_shared(const struct llm_session *session, const int32_t *ids, int n) {
     int shared = n;
-    for (int s = 0; s < session->n_sequences; s++) {
-        const int32_t *timeline = session->timelines + (size_t)s * (size_t)session->engine->config.n_ctx;
-        int same = 0;
-        while (same < shared && same < session->n_past[s] && timeline[same] == ids[same]) same++;
-        shared = same;
-    }
+    for (int s = 0; s < session->n_sequences; s++) shared = session_slot_shared(session, s, ids, shared);
     return shared;
 }
 

@@ -55,6 +55,8 @@ void session_batch_add(struct llm_session *session, int slot, const int32_t *ids
 // call; NULL on failure, when all timelines are forgotten.
 const float *session_forward(struct llm_session *session, struct llm_error *err);
 
+// How many of ids [n] the timeline in this slot begins with.
+int session_slot_shared(const struct llm_session *session, int slot, const int32_t *ids, int n);
 // How many of ids [n] every timeline begins with.
 int session_shared(const struct llm_session *session, const int32_t *ids, int n);
 
