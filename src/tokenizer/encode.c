@@ -5,7 +5,8 @@
 // A text repeats its words, so pieces of up to 15 bytes are kept in a cache with their ids, if those are at most 4. It
 // is filled by running the merges: nine pieces of ten then cost one look-up. (Taking a piece that is a token itself
 // without merging would be wrong for vocabularies whose merges cannot reach some token.) The cache stays with the
-// tokenizer for the next call; while one call has it, another makes its own, so the tokenizer can be shared.
+// tokenizer for the next call; while one call has it, another makes its own, so the tokenizer can be shared. It begins
+// as large as the text at hand suggests, and grows while it keeps missing, over many short texts as within a long one.
 //
 // Entries lie in memory as their hashes have it, so a batch of pieces first asks for all of theirs, then looks.
 #include "tokenizer/encode.h"
@@ -22,10 +23,12 @@ enum {
     CACHE_IDS = 4,  // most ids
     CACHE_WAYS = 2, // entries among which one look-up looks: a cache line
     CACHE_MIN_BITS = 4,
-    CACHE_MAX_BITS = 18, // 262,144 lines, 16 MiB: for a text of 16 MB and more
-    CACHE_TEXT_BITS = 6, // a line for so many bytes of text
-    SHELF = 16,          // caches kept for as many calls at once
-    BATCH = 256          // pieces split at once
+    CACHE_MAX_BITS = 18,   // 262,144 lines, 16 MiB: for a text of 16 MB and more
+    CACHE_TEXT_BITS = 6,   // at first, a line for 2^6 bytes of text
+    CACHE_GROWTH_BITS = 2, // four times the lines when there were more misses than lines
+    SHELF = 16,            // caches kept for as many calls at once
+    BATCH = 256,           // pieces split at once
+    SHORT = 4096           // bytes of a text
 };
 
 struct cache_entry {
@@ -39,6 +42,7 @@ struct cache_line {
 
 struct encode_cache {
     int bits;
+    size_t n_misses;           // since it has this size
     struct cache_line lines[]; // [2^bits]
 };
 
@@ -63,7 +67,41 @@ void encode_shelf_free(struct encode_shelf *shelf) {
     free(shelf);
 }
 
-// One from the shelf that is large enough for a text of this size, or a new one.
+static struct cache_line *cache_find(struct encode_cache *cache, const uint64_t key[2]) {
+    const uint64_t mixed = (key[0] ^ (key[1] * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
+    return &cache->lines[(mixed ^ mixed << 32) >> (64 - cache->bits)];
+}
+
+// One of 2^bits lines with what is in `from`, a smaller one or NULL. What shares a line now came from one line, so
+// there is room. NULL: out of memory.
+static struct encode_cache *cache_new(int bits, const struct encode_cache *from) {
+    struct encode_cache *cache = pages_alloc(sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0]);
+    if (cache == NULL) return NULL;
+    cache->bits = bits;
+    for (size_t i = 0; from != NULL && i >> from->bits == 0; i++) {
+        for (int way = 0; way < CACHE_WAYS && from->lines[i].ways[way].key[1] != 0; way++) {
+            const struct cache_entry *entry = &from->lines[i].ways[way];
+            struct cache_entry *ways = cache_find(cache, entry->key)->ways;
+            ways[ways[0].key[1] == 0 ? 0 : 1] = *entry;
+        }
+    }
+    return cache;
+}
+
+// Not while anything points into it. Without memory for more it stays as it is.
+static void cache_grow(struct encode_cache **cache, int bits) {
+    struct encode_cache *larger = cache_new(bits < CACHE_MAX_BITS ? bits : CACHE_MAX_BITS, *cache);
+    (*cache)->n_misses = 0;
+    if (larger == NULL) return;
+    free(*cache);
+    *cache = larger;
+}
+
+static bool cache_is_small(const struct encode_cache *cache) {
+    return cache->n_misses >> cache->bits != 0 && cache->bits < CACHE_MAX_BITS;
+}
+
+// One from the shelf, of the size that a text of this size begins with, or a new one.
 static struct encode_cache *cache_take(struct encode_shelf *shelf, size_t size) {
     int bits = CACHE_MIN_BITS;
     while (bits < CACHE_MAX_BITS && size >> (bits + CACHE_TEXT_BITS) != 0) bits++;
@@ -71,10 +109,8 @@ static struct encode_cache *cache_take(struct encode_shelf *shelf, size_t size) 
     for (int i = 0; i < SHELF && cache == NULL; i++) {
         if (atomic_load(&shelf->caches[i]) != NULL) cache = atomic_exchange(&shelf->caches[i], NULL);
     }
-    if (cache != NULL && cache->bits >= bits) return cache;
-    free(cache);
-    cache = pages_alloc(sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0]);
-    if (cache != NULL) cache->bits = bits;
+    if (cache == NULL) return cache_new(bits, NULL);
+    if (cache->bits < bits) cache_grow(&cache, bits);
     return cache;
 }
 
@@ -105,7 +141,8 @@ bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *tokenizer
                   struct llm_error *err) {
     *encoder = (struct encoder){.tokenizer = tokenizer, .cache = cache_take(tokenizer->shelf, size)};
     if (encoder->cache == NULL) return error_memory(err, "tokenizer cache");
-    return encoder_reserve(encoder, first / 4 + CACHE_IDS, err);
+    // Four bytes have one id, but a batch wants room for the worst: a short text, for all of it.
+    return encoder_reserve(encoder, (first < SHORT ? first : first / 4) + CACHE_IDS, err);
 }
 
 void encoder_release(struct encoder *encoder) {
@@ -131,11 +168,6 @@ static void cache_key(const uint8_t *piece, size_t size, size_t readable, uint64
         memcpy(key, piece, size);
     }
     key[1] |= (uint64_t)size << 56;
-}
-
-static struct cache_line *cache_find(struct encode_cache *cache, const uint64_t key[2]) {
-    const uint64_t mixed = (key[0] ^ (key[1] * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
-    return &cache->lines[(mixed ^ mixed << 32) >> (64 - cache->bits)];
 }
 
 static bool encode_piece(struct encoder *encoder, const uint8_t *piece, size_t size, struct llm_error *err) {
@@ -165,6 +197,7 @@ static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t 
     const size_t n = merge_short(encoder->tokenizer, &encoder->scratch, piece, size, out);
     encoder->n_ids += n;
     if (n > CACHE_IDS) return;
+    encoder->cache->n_misses++;
     // Who comes first stays, as frequent words do; the others share what is left.
     struct cache_entry *entry = &ways[ways[0].key[1] == 0 ? 0 : 1];
     memcpy(entry->key, request->key, sizeof entry->key);
@@ -175,6 +208,7 @@ static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t 
 static bool encode_batch(struct encoder *encoder, const uint8_t *text, size_t readable, size_t at, const size_t *ends,
                          size_t n, struct llm_error *err) {
     struct request requests[BATCH];
+    if (cache_is_small(encoder->cache)) cache_grow(&encoder->cache, encoder->cache->bits + CACHE_GROWTH_BITS);
     for (size_t i = 0, begin = at; i < n; begin = ends[i++]) {
         const size_t length = ends[i] - begin;
         requests[i].line = NULL;

@@ -362,9 +362,9 @@ static void parts_give_the_ids_of_the_whole(void **state) {
     strbuf_release(&text);
 }
 
-// One call caches the words it has met; each word alone meets an empty cache. Words around the longest that is cached,
-// of letters that differ in one bit, and symbols that differ in the zeros at their end, would be taken for each other
-// first.
+// Words one by one meet a cache that begins with a few lines and grows several times, with what is in it; all in one
+// text meet a large one. Words around the longest that is cached, of letters that differ in one bit, and symbols that
+// differ in the zeros at their end, would be taken for each other first.
 static void the_cache_changes_nothing(void **state) {
     struct random random;
     random_init(&random, 11);
