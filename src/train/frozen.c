@@ -1,8 +1,9 @@
 // frozen.c: see frozen.h.
 //
 // Passes over the examples are shuffled, so a batch often holds some that are kept and some that are not: only those
-// are computed then. But a few tokens would take the other way through the products (ops/ops.h), and with it the last
-// bits of an example would depend on what else is kept; of them, the whole batch is computed.
+// are computed then. But few tokens take other ways through the products (ops/ops.h), and with them the last bits of an
+// example would depend on what else is kept, which resuming changes. So of a large batch no few tokens are computed
+// alone, and what a small batch gave is kept for batches of exactly as many tokens.
 #include "train/frozen.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct frozen_text {
     struct frozen_text *next;
     uint64_t hash;
     int n_tokens;
+    int n_few;        // see few_tokens()
     float entering[]; // [n_tokens, n_embd], then the ids [n_tokens]
 };
 
@@ -60,6 +62,11 @@ static size_t elements(const struct frozen *frozen, int n) {
     return (size_t)n * (size_t)frozen->n_embd;
 }
 
+// The tokens of a batch that has few of them, else 0: batches where this is the same give a text the same bits.
+static int few_tokens(const struct batch *batch) {
+    return batch->n_tokens < FEW_TOKENS ? batch->n_tokens : 0;
+}
+
 // FNV-1a (Fowler, Noll, Vo) of the ids of a sequence.
 static uint64_t hash_ids(const struct batch *batch, int sequence) {
     uint64_t hash = 0xcbf29ce484222325U;
@@ -75,7 +82,7 @@ static const struct frozen_text *find(const struct frozen *frozen, const struct 
     const uint64_t hash = hash_ids(batch, sequence);
     const struct frozen_text *text = frozen->buckets[hash & (frozen->n_buckets - 1)];
     for (; text != NULL; text = text->next) {
-        if (text->hash == hash && text->n_tokens == n &&
+        if (text->hash == hash && text->n_tokens == n && text->n_few == few_tokens(batch) &&
             memcmp(text->entering + elements(frozen, n), ids(batch, sequence), (size_t)n * sizeof(int32_t)) == 0) {
             return text;
         }
@@ -94,6 +101,7 @@ static void keep(struct frozen *frozen, const struct batch *batch) {
         if (text == NULL) return;
         text->hash = hash_ids(batch, s);
         text->n_tokens = n;
+        text->n_few = few_tokens(batch);
         memcpy(text->entering, frozen->entering + elements(frozen, batch->starts[s]), size);
         memcpy(text->entering + elements(frozen, n), ids(batch, s), size_ids);
         struct frozen_text **bucket = &frozen->buckets[text->hash & (frozen->n_buckets - 1)];
