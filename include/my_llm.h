@@ -244,7 +244,7 @@ LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size
                                                   struct llm_error *err);
 
 // Writes vocab.json, merges.txt and tokenizer.json, as Hugging Face has them, as a new directory; all or nothing.
-// With `overwrite`, an existing directory is replaced.
+// With `overwrite`, an existing directory is replaced, if it holds nothing but these.
 LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                                 struct llm_error *err);
 
@@ -829,7 +829,7 @@ enum llm_dtype {
 struct llm_convert_options {
     int dtype;          // enum llm_dtype, or -1: as stored (-1)
     int64_t shard_size; // bytes a file at most; 0: one file (0)
-    bool overwrite;     // replace DST if it is there (false)
+    bool overwrite;     // replace DST if it is there and holds nothing but a model (false)
     int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
     int quantize;       // enum llm_quantize, in place of dtype; blocks in GGUF files only (LLM_QUANTIZE_NONE)
     struct llm_callbacks callbacks;

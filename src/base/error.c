@@ -1,9 +1,12 @@
-// error.c: see error.h. Nothing here allocates: reporting an error cannot fail.
+// error.c: see error.h. Nothing here allocates: reporting an error cannot fail. Sentences quote files from strangers,
+// so what would move a terminal's cursor or change its colours does not get into them.
 #include "base/error.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/str.h"
 
 static bool error_is_open(const struct llm_error *err) {
     return err != NULL && err->code == LLM_OK;
@@ -15,6 +18,7 @@ bool error_set(struct llm_error *err, enum llm_error_code code, const char *form
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    str_clean(err->text);
     err->code = code;
     return false;
 }
@@ -26,6 +30,7 @@ bool error_errno(struct llm_error *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    str_clean(err->text);
     const size_t used = strlen(err->text);
     char reason[128];
     const char *text = strerror_r(number, reason, sizeof reason); // the GNU form: returns the text
@@ -45,6 +50,7 @@ void error_prefix(struct llm_error *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
+    str_clean(prefix);
 
     const size_t room = sizeof err->text - 3; // ": " and the final NUL
     const size_t prefix_size = strlen(prefix);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,23 @@ bool directory_holds(const char *directory, const char *name) {
     const bool there = fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
     close(fd);
     return there;
+}
+
+bool directory_has_other(const char *directory, const char *const *patterns, char name[256]) {
+    DIR *entries = opendir(directory);
+    if (entries == NULL) return false;
+    bool found = false;
+    for (struct dirent *entry = readdir(entries); entry != NULL && !found; entry = readdir(entries)) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        struct stat status;
+        found = fstatat(dirfd(entries), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(status.st_mode);
+        bool matches = false;
+        for (size_t i = 0; patterns[i] != NULL && !matches; i++) matches = fnmatch(patterns[i], entry->d_name, 0) == 0;
+        found = found || !matches;
+        if (found) snprintf(name, 256, "%s", entry->d_name);
+    }
+    closedir(entries);
+    return found;
 }
 
 char *path_join(const char *directory, const char *name) {

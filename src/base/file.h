@@ -13,6 +13,9 @@ bool directory_exists(const char *path); // a directory
 bool path_exists(const char *path);      // anything at all, a dangling symbolic link too
 // Whether there is anything of this name in the directory. Allocates nothing, so it cannot be wrong for want of memory.
 bool directory_holds(const char *directory, const char *name);
+// Whether there is anything in the directory but files with names after one of the patterns (fnmatch; NULL behind the
+// last): `name` gets one of these. false where there is no such directory.
+bool directory_has_other(const char *directory, const char *const *patterns, char name[256]);
 
 // "<directory>/<name>", allocated; NULL when out of memory.
 char *path_join(const char *directory, const char *name);

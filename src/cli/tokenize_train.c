@@ -7,10 +7,12 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "tokenizer/tokenizer.h"
 
 // Says so before the work, which may take minutes, not after it.
 static bool check_out(const struct tokenize_train_args *args, struct llm_error *err) {
-    if (args->force || !path_exists(args->out)) return true;
+    if (args->force) return tokenizer_check_replaceable(args->out, err);
+    if (!path_exists(args->out)) return true;
     return error_set(err, LLM_ERROR_IO, "%s: is there already; --force replaces it", args->out);
 }
 

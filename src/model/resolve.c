@@ -22,6 +22,7 @@ void engine_notice(const struct llm_callbacks *callbacks, const char *format, ..
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
+    str_clean(sentence);
     callbacks->notice(callbacks->user, sentence);
 }
 

@@ -1,7 +1,6 @@
 // save.c: Hugging Face layout; see save.h.
 //
 // A model without qkv bias gets one of zeros, as transformers has no GPT-2 without; config.json says "qkv_bias": false.
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,17 +93,31 @@ static bool write_vocabulary(const struct saving *saving, const char *directory,
 
 // ---- The directory --------------------------------------------------------------------------
 
-// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it.
-static bool replaceable(const char *directory) {
-    if (directory_holds(directory, "config.json")) {
-        return directory_holds(directory, "model.safetensors") ||
-               directory_holds(directory, "model.safetensors.index.json");
+// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it and what
+// else Hugging Face has beside them. What is there may be something else altogether (a home directory, say).
+static bool check_replaceable(const char *directory, struct llm_error *err) {
+    static const char *const nothing[] = {NULL};
+    static const char *const model[] = {"config.json",
+                                        "generation_config.json",
+                                        "model.safetensors",
+                                        "model-*-of-*.safetensors",
+                                        "model.safetensors.index.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        NULL};
+    char name[256];
+    if (!directory_has_other(directory, nothing, name)) return true;
+    if (!directory_holds(directory, "config.json") || !(directory_holds(directory, "model.safetensors") ||
+                                                        directory_holds(directory, "model.safetensors.index.json"))) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", directory);
     }
-    DIR *entries = opendir(directory);
-    int n = 0;
-    while (entries != NULL && readdir(entries) != NULL) n++;
-    if (entries != NULL) closedir(entries);
-    return n == 2; // "." and ".."
+    return !directory_has_other(directory, model, name) ||
+           error_set(err, LLM_ERROR_ARGUMENT, "%s: holds %s, which is no part of a model, so it is not replaced",
+                     directory, name);
 }
 
 // Sentences name the place the user knows, not the temporary one beside it.
@@ -126,10 +139,7 @@ static void give_score_notice(const struct saving *saving) {
 
 bool save_directory(const struct llm_engine *engine, const char *directory, const struct llm_convert_options *options,
                     struct save_counts *counts, struct llm_error *err) {
-    // What is there may be something else altogether (a home directory, say).
-    if (options->overwrite && directory_exists(directory) && !replaceable(directory)) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", directory);
-    }
+    if (options->overwrite && !check_replaceable(directory, err)) return false;
     *counts = (struct save_counts){0};
     struct saving saving = {.engine = engine, .options = options, .counts = counts};
     struct directory_writer *writer = directory_writer_open(directory, options->overwrite, err);

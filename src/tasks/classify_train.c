@@ -182,6 +182,7 @@ static bool tell(const json_t *accuracies, char **text, size_t *size, struct llm
 static bool begin(void *user, struct trainer *trainer, struct random *random, char **text, size_t *size,
                   struct llm_error *err) {
     struct classify_run *run = user;
+    if (!classify_data_write(&run->data, run->out, err)) return false; // not before: an earlier run's may lie there
     json_t *accuracies = measure(run, trainer, random, TRAIN_SIDES, INITIAL_BATCHES, err);
     if (accuracies == NULL) return false;
     if (json_object_set_new(run->measures, "initial_accuracy", accuracies) != 0) {
@@ -319,7 +320,6 @@ static void release(struct classify_run *run) {
 
 static bool train(struct classify_run *run, struct llm_classify_result *result, struct llm_error *err) {
     const struct llm_classify_options *options = run->options;
-    const bool writes = !options->train.dry_run && !options->train.resume;
     size_t n_validation, n_test;
     classify_data_side(&run->data, TRAIN_VALIDATE, &n_validation);
     classify_data_side(&run->data, TRAIN_TEST, &n_test);
@@ -341,7 +341,6 @@ static bool train(struct classify_run *run, struct llm_classify_result *result, 
     };
     random_init(&task.random, options->train.seed);
     const bool ok =
-        (!writes || classify_data_write(&run->data, run->out, err)) &&
         train_run(run->engine, &run->weights, &task, NULL, 0, run->out, &options->train, &result->train, err);
     fill_result(run->measures, result);
     return ok;

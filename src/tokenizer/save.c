@@ -144,8 +144,17 @@ bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory
     return ok;
 }
 
+bool tokenizer_check_replaceable(const char *directory, struct llm_error *err) {
+    static const char *const vocabulary[] = {"vocab.json", "merges.txt", "tokenizer.json", NULL};
+    char name[256];
+    return !directory_has_other(directory, vocabulary, name) ||
+           error_set(err, LLM_ERROR_ARGUMENT, "%s: holds %s, which is no part of a vocabulary, so it is not replaced",
+                     directory, name);
+}
+
 bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                         struct llm_error *err) {
+    if (overwrite && !tokenizer_check_replaceable(directory, err)) return false;
     struct directory_writer *writer = directory_writer_open(directory, overwrite, err);
     if (writer == NULL) return false;
     if (tokenizer_save(tokenizer, directory_writer_path(writer), err)) return directory_writer_commit(writer, err);

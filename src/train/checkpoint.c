@@ -13,7 +13,7 @@ enum {
     MAGIC_SIZE = 16,
     HEAD_SIZE = MAGIC_SIZE + 8,
     CRC_SIZE = 4,
-    MAX_JSON = 1 << 20, // two generators of 624 numbers and some settings have 16 kB
+    MAX_JSON = 1 << 26, // two generators of 624 numbers and some settings have 16 kB, an epoch's measures some 30 bytes
     WRITE_BLOCK = 1 << 20
 };
 
@@ -165,6 +165,12 @@ bool checkpoint_write(const char *path, const struct train_state *state, const j
     char *text = json == NULL ? NULL : json_dump(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(json);
     if (text == NULL) return error_memory(err, "checkpoint");
+    if (strlen(text) > MAX_JSON) {
+        error_set(err, LLM_ERROR_UNSUPPORTED, "%s: %zu bytes of settings and measures; at most %d can be kept", path,
+                  strlen(text), MAX_JSON);
+        free(text);
+        return false;
+    }
     struct file_writer *writer = file_writer_open(path, err);
     bool ok = writer != NULL && write_header(writer, text, err) && write_numbers(writer, optimizer, err);
     free(text);

@@ -8,7 +8,7 @@
 #include "train/settings.h"
 
 enum {
-    MAX_REPORT = 1 << 24 // bytes of run.json; a list of a hundred thousand files has fewer
+    MAX_REPORT = 1 << 27 // bytes of run.json, which has what a checkpoint's header has, indented
 };
 
 static json_t *identity_of(const struct llm_train_options *options, const json_t *task) {

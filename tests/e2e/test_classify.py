@@ -197,6 +197,11 @@ def test_a_finished_run_is_not_done_again(my_llm, small, trained):
         f"{trained}: the run was begun with lr 0.001, now it is 0.0001; name another place, or allow what is there to "
         "be overwritten\n")
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
+    csvs = {name: (trained / f"{name}.csv").read_bytes() for name in ("train", "validation", "test")}
+    others = write_csv(trained.parent / "others.csv", sentences(60, seed=2))
+    refused = my_llm("classify", "train", *small, "--data", others, "--out", trained, "--retrain", "--memory", "1M")
+    assert refused.code == 1 and "memory" in refused.err
+    assert csvs == {name: (trained / f"{name}.csv").read_bytes() for name in csvs}
     anew = my_llm("classify", "train", *small, "--out", trained, "--retrain", "--epochs", 1)
     assert anew.code == 0 and json.loads((trained / "run.json").read_text())["run"]["settings"]["epochs"] == 1
 

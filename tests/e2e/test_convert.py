@@ -91,6 +91,13 @@ def test_force_replaces_models_only(my_llm, models, tmp_path):
     (tmp_path / "empty").mkdir()
     assert my_llm("convert", models / "prefix", tmp_path / "empty").code == 1
     assert my_llm("convert", "--force", models / "prefix", tmp_path / "empty").code == 0
+    for other in ["notes.txt", ".git"]:
+        (tmp_path / "empty" / other).mkdir()
+        result = my_llm("convert", "--force", models / "prefix", tmp_path / "empty")
+        assert (result.code, result.err) == (
+            1, f"my-llm: {tmp_path}/empty: holds {other}, which is no part of a model, so it is not replaced\n")
+        (tmp_path / "empty" / other).rmdir()
+    assert my_llm("convert", "--force", models / "prefix", tmp_path / "empty").code == 0
     result = my_llm("convert", models / "prefix", "")
     assert (result.code, result.err) == (1, "my-llm: the destination's name is empty\n")
 

@@ -80,17 +80,24 @@ def test_what_is_there_stays(my_llm, fixtures, tmp_path):
     (out / "mine").write_text("mine")
     result = learn(my_llm, out, fixtures / "prose.txt")
     assert (result.code, result.err) == (1, f"my-llm: {out}: is there already; --force replaces it\n")
+    result = learn(my_llm, out, fixtures / "prose.txt", more=["--force"])
+    assert (result.code, result.err) == (
+        1, f"my-llm: {out}: holds mine, which is no part of a vocabulary, so it is not replaced\n")
     assert [path.name for path in out.iterdir()] == ["mine"]
+    (out / "mine").rename(out / "merges.txt")
     bad = tmp_path / "bad.xz"
     bad.write_bytes(lzma.compress(b"text " * 1000)[:-20])
     result = learn(my_llm, out, fixtures / "prose.txt", bad, more=["--force"])
     size = len(bad.read_bytes())
     assert result.code == 1
     assert result.err.endswith(f"my-llm: {bad}: ends after {size} bytes in the middle of its compressed data\n")
-    assert [path.name for path in out.iterdir()] == ["mine"]
+    assert [path.name for path in out.iterdir()] == ["merges.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.xz", "home", "out"]
     assert learn(my_llm, out, fixtures / "prose.txt", more=["--force"]).code == 0
-    assert not (out / "mine").exists()
+    assert (out / "merges.txt").read_text() != "mine"
+    (out / "vocab.json").unlink()
+    (out / "vocab.json").mkdir()
+    assert learn(my_llm, out, fixtures / "prose.txt", more=["--force"]).code == 1
 
 
 def test_missing_files(my_llm, fixtures, tmp_path):

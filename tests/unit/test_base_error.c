@@ -109,12 +109,30 @@ static void a_long_sentence_is_cut(void **state) {
     assert_int_equal(other.code, LLM_ERROR_IO);
 }
 
+// A stranger's file may be quoted: nothing in a sentence moves the cursor.
+static void what_drives_a_terminal_is_shown_as_a_question_mark(void **state) {
+    (void)state;
+    struct llm_error err = {0};
+    error_set(&err, LLM_ERROR_FORMAT, "model_type is %s", "\x1b[31mX\x1b]0;title\a\r\n\xff\xc3\xa9");
+    assert_string_equal(err.text, "model_type is ?[31mX?]0;title????\xc3\xa9");
+    error_prefix(&err, "%s", "\x1b[2J/a");
+    assert_string_equal(err.text, "?[2J/a: model_type is ?[31mX?]0;title????\xc3\xa9");
+    struct llm_error other = {0};
+    errno = EIO;
+    error_errno(&other, "%s", "\x1b[2J");
+    assert_string_equal(other.text, "?[2J: Input/output error");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_error_wins),     cmocka_unit_test(errno_chooses_the_code),
-        cmocka_unit_test(memory_says_for_what),     cmocka_unit_test(null_is_allowed),
-        cmocka_unit_test(a_prefix_stands_in_front), cmocka_unit_test(a_long_path_keeps_its_tail),
+        cmocka_unit_test(the_first_error_wins),
+        cmocka_unit_test(errno_chooses_the_code),
+        cmocka_unit_test(memory_says_for_what),
+        cmocka_unit_test(null_is_allowed),
+        cmocka_unit_test(a_prefix_stands_in_front),
+        cmocka_unit_test(a_long_path_keeps_its_tail),
         cmocka_unit_test(a_long_sentence_is_cut),
+        cmocka_unit_test(what_drives_a_terminal_is_shown_as_a_question_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

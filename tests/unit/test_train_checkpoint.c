@@ -104,6 +104,36 @@ static void read_back_to_the_bit(void **state) {
     small_optimizer_release(&other);
 }
 
+// Many epochs have many measures: what is written is read again, or not written.
+static void long_measures(void **state) {
+    struct fixture *f = *state;
+    struct small_optimizer other;
+    small_optimizer_init(&other);
+    struct llm_error err = {0};
+    char *text = calloc(1, (64 << 20) + 1);
+    assert_non_null(text);
+    memset(text, 'm', 3 << 20);
+    f->state.measures = json_pack("{s:s}", "long", text);
+    assert_true(checkpoint_write(f->path, &f->state, f->run, &f->small.optimizer, &err));
+    struct train_state read = {.measures = json_object()};
+    if (!checkpoint_read(f->path, &read, f->run, 10, &other.optimizer, &err)) fail_msg("%s", err.text);
+    assert_true(json_equal(read.measures, f->state.measures));
+    json_decref(read.measures);
+    json_decref(f->state.measures);
+
+    memset(text, 'm', 64 << 20);
+    f->state.measures = json_pack("{s:s}", "long", text);
+    assert_false(checkpoint_write(f->path, &f->state, f->run, &f->small.optimizer, &err));
+    assert_non_null(strstr(err.text, "bytes of settings and measures; at most"));
+    read.measures = NULL;
+    err = (struct llm_error){0};
+    assert_true(checkpoint_read(f->path, &read, f->run, 10, &other.optimizer, &err));
+    json_decref(f->state.measures);
+    f->state.measures = NULL;
+    free(text);
+    small_optimizer_release(&other);
+}
+
 // Refused with this sentence, and nothing was changed.
 static void assert_refused(const struct fixture *f, const uint8_t *bytes, size_t size, const json_t *run,
                            const char *sentence) {
@@ -221,6 +251,7 @@ static void another_run(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(read_back_to_the_bit, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_measures, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bit_turned_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(each_field, setup, teardown),
