@@ -26,8 +26,10 @@ static bool is_linear(enum param param) {
            param == PARAM_MLP_PROJ_WEIGHT;
 }
 
-static struct plan plan_for(const struct weights *weights, enum param param, enum llm_quantize quantize) {
-    const struct plan as_it_is = {weights->tensors[param][0].dtype, weights->transposed[param]};
+// Layers may be stored in different dtypes; whether the copy is transposed is the same for all of a parameter, as
+// blocks always are.
+static struct plan plan_for(const struct weights *weights, enum param param, int layer, enum llm_quantize quantize) {
+    const struct plan as_it_is = {weights->tensors[param][layer].dtype, weights->transposed[param]};
     if (!is_linear(param) && param != PARAM_WTE && param != PARAM_HEAD) return as_it_is;
     struct plan plan = {DTYPE_Q8_0, is_linear(param)};
     if (quantize == LLM_QUANTIZE_Q4 && is_linear(param)) plan.dtype = DTYPE_Q4_0;
@@ -116,18 +118,17 @@ static bool convert(struct team *team, int n_threads, const struct matrix *from,
 static bool weights_plan(struct weights *to, const struct llm_engine *engine, enum llm_quantize quantize,
                          struct llm_error *err) {
     const struct config *config = &engine->config;
-    struct plan plans[PARAM_COUNT];
     size_t bytes = 0;
     for (int p = 0; p < PARAM_COUNT; p++) {
-        const int count = param_count(config, (enum param)p);
-        if (count == 0) continue;
-        plans[p] = plan_for(&engine->weights, (enum param)p, quantize);
-        to->transposed[p] = plans[p].transposed;
-        bytes += (size_t)count * instance_bytes(config, (enum param)p, plans[p].dtype);
         const bool wide = p == PARAM_MLP_PROJ_WEIGHT;
-        if (!check_rows(engine, plans[p].dtype, wide ? config->n_inner : config->n_embd, wide ? "n_inner" : "n_embd",
-                        err)) {
-            return false;
+        for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
+            const struct plan plan = plan_for(&engine->weights, (enum param)p, layer, quantize);
+            to->transposed[p] = plan.transposed;
+            bytes += instance_bytes(config, (enum param)p, plan.dtype);
+            if (!check_rows(engine, plan.dtype, wide ? config->n_inner : config->n_embd, wide ? "n_inner" : "n_embd",
+                            err)) {
+                return false;
+            }
         }
     }
     to->owned = aligned_alloc(ALIGNMENT, bytes);
@@ -137,9 +138,10 @@ static bool weights_plan(struct weights *to, const struct llm_engine *engine, en
     char *next = to->owned;
     for (int p = 0; p < PARAM_COUNT; p++) {
         for (int layer = 0; layer < param_count(config, (enum param)p); layer++) {
-            to->tensors[p][layer].dtype = plans[p].dtype;
+            const struct plan plan = plan_for(&engine->weights, (enum param)p, layer, quantize);
+            to->tensors[p][layer].dtype = plan.dtype;
             to->tensors[p][layer].data = next;
-            next += instance_bytes(config, (enum param)p, plans[p].dtype);
+            next += instance_bytes(config, (enum param)p, plan.dtype);
         }
     }
     return true;

@@ -77,6 +77,21 @@ def test_blocks_there_and_back(my_llm, models, tmp_path, option, kinds):
     assert loss(my_llm, tmp_path / "a.gguf") == pytest.approx(loss(my_llm, tmp_path / "back"), rel=1e-4)
 
 
+def test_layers_in_different_blocks(my_llm, tmp_path):
+    """Each layer is taken for what it is: Q4_0 stays, F32 becomes the Q8_0 that was asked for."""
+    files = {}
+    for name, options in {"f32": [], "q8": ["--quantize", "q8"], "q4": ["--quantize", "q4"]}.items():
+        assert my_llm("convert", *options, "bundled", tmp_path / f"{name}.gguf").code == 0
+        files[name] = gguf_file.read(tmp_path / f"{name}.gguf")
+    for name in ("f32", "q8"):
+        metadata, tensors = files[name]
+        mixed = {key: files["q4"][1][key] if key.startswith("blk.0.") else value for key, value in tensors.items()}
+        gguf_file.write(tmp_path / f"mixed-{name}.gguf", metadata, mixed)
+    as_stored = loss(my_llm, tmp_path / "mixed-q8.gguf")
+    assert loss(my_llm, tmp_path / "mixed-f32.gguf", "--quantize", "q8") == as_stored
+    assert len({as_stored, *(loss(my_llm, tmp_path / f"{name}.gguf") for name in files)}) == 4
+
+
 def test_six_bits_are_read(my_llm, models, tmp_path):
     """What llama.cpp's quantizer makes of the embedding: computed with as F32, copied as it is, widened for others."""
     stored = loss(my_llm, models / "q6_k.gguf")
