@@ -94,7 +94,9 @@ bool directory_create(const char *path, struct llm_error *err) {
 }
 
 void directory_remove(const char *path) {
-    DIR *directory = opendir(path);
+    struct stat itself;
+    const bool is_directory = lstat(path, &itself) == 0 && S_ISDIR(itself.st_mode); // not what a link leads to
+    DIR *directory = is_directory ? opendir(path) : NULL;
     if (directory == NULL) return;
     for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;

@@ -45,6 +45,15 @@ static bool named_as_text(const char *name) {
     return ends_with(name, size, ".txt") || ends_with(name, size, ".text") || ends_with(name, size, ".md");
 }
 
+// merges.txt beside vocab.json, as in every model: a run that writes into the folder of its texts leaves one there.
+static bool is_vocabulary(const char *path) {
+    if (strcmp(path_base(path), "merges.txt") != 0) return false;
+    char *folder = path_directory(path);
+    const bool found = folder != NULL && directory_holds(folder, "vocab.json");
+    free(folder);
+    return found;
+}
+
 static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -56,7 +65,8 @@ static bool list_entry(struct text_paths *paths, const char *path, int depth, st
     struct stat status;
     // A link to a folder is not followed, as it may lead back up.
     if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode)) return list_folder(paths, path, depth + 1, err);
-    if (!named_as_text(path_base(path)) || stat(path, &status) != 0 || !S_ISREG(status.st_mode)) return true;
+    if (!named_as_text(path_base(path)) || is_vocabulary(path) || stat(path, &status) != 0 || !S_ISREG(status.st_mode))
+        return true;
     paths->size += status.st_size;
     return add_path(paths, strdup(path), err);
 }

@@ -111,6 +111,33 @@ static bool check_destination(const char *source, const char *destination, bool 
     return ok;
 }
 
+// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it and what
+// else Hugging Face has beside them. What is there may be something else altogether (a home directory, say).
+static bool check_replaceable(const char *directory, struct llm_error *err) {
+    static const char *const nothing[] = {NULL};
+    static const char *const model[] = {"config.json",
+                                        "generation_config.json",
+                                        "model.safetensors",
+                                        "model-*-of-*.safetensors",
+                                        "model.safetensors.index.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        NULL};
+    char name[256];
+    if (!directory_has_other(directory, nothing, name)) return true;
+    if (!directory_holds(directory, "config.json") || !(directory_holds(directory, "model.safetensors") ||
+                                                        directory_holds(directory, "model.safetensors.index.json"))) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", directory);
+    }
+    return !directory_has_other(directory, model, name) ||
+           error_set(err, LLM_ERROR_ARGUMENT, "%s: holds %s, which is no part of a model, so it is not replaced",
+                     directory, name);
+}
+
 // ---- The whole ------------------------------------------------------------------------------
 
 static bool convert_to_file(const struct llm_engine *engine, const char *path,
@@ -172,7 +199,8 @@ bool llm_convert(const char *source, const char *destination, const struct llm_c
     if (ok) {
         ok = engine_read_tokenizer(&engine, err) &&
              (as_file ? convert_to_file(&engine, destination, options, &counts, err)
-                      : save_directory(&engine, destination, options, &counts, err));
+                      : (!options->overwrite || check_replaceable(destination, err)) &&
+                            save_directory(&engine, destination, options, &counts, err));
         engine_release(&engine);
     }
     if (ok) give_notices(options, &counts);

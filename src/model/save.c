@@ -93,33 +93,6 @@ static bool write_vocabulary(const struct saving *saving, const char *directory,
 
 // ---- The directory --------------------------------------------------------------------------
 
-// Whether replacing this directory loses nothing but a model: it is empty, or config and weights lie in it and what
-// else Hugging Face has beside them. What is there may be something else altogether (a home directory, say).
-static bool check_replaceable(const char *directory, struct llm_error *err) {
-    static const char *const nothing[] = {NULL};
-    static const char *const model[] = {"config.json",
-                                        "generation_config.json",
-                                        "model.safetensors",
-                                        "model-*-of-*.safetensors",
-                                        "model.safetensors.index.json",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        NULL};
-    char name[256];
-    if (!directory_has_other(directory, nothing, name)) return true;
-    if (!directory_holds(directory, "config.json") || !(directory_holds(directory, "model.safetensors") ||
-                                                        directory_holds(directory, "model.safetensors.index.json"))) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there and holds no model, so it is not replaced", directory);
-    }
-    return !directory_has_other(directory, model, name) ||
-           error_set(err, LLM_ERROR_ARGUMENT, "%s: holds %s, which is no part of a model, so it is not replaced",
-                     directory, name);
-}
-
 // Sentences name the place the user knows, not the temporary one beside it.
 static void name_destination(struct llm_error *err, const char *temporary, const char *destination) {
     char *found = err == NULL ? NULL : strstr(err->text, temporary);
@@ -139,7 +112,6 @@ static void give_score_notice(const struct saving *saving) {
 
 bool save_directory(const struct llm_engine *engine, const char *directory, const struct llm_convert_options *options,
                     struct save_counts *counts, struct llm_error *err) {
-    if (options->overwrite && !check_replaceable(directory, err)) return false;
     *counts = (struct save_counts){0};
     struct saving saving = {.engine = engine, .options = options, .counts = counts};
     struct directory_writer *writer = directory_writer_open(directory, options->overwrite, err);

@@ -12,7 +12,7 @@ struct save_counts {
 };
 
 // Writes the weights as they are now, in memory or in the engine's file; of the options all count. All or nothing: the
-// directory appears when it is whole. An old one is replaced if that is allowed and it holds nothing but a model.
+// directory appears when it is whole. An old one, whatever is in it, is replaced if that is allowed.
 bool save_directory(const struct llm_engine *engine, const char *directory, const struct llm_convert_options *options,
                     struct save_counts *counts, struct llm_error *err);
 

@@ -140,20 +140,36 @@ static bool make(const struct picture *picture, const char *made, struct llm_err
     return true;
 }
 
+// A run is worth more than its pictures: what the disk refuses is told. The sentence names the place the user knows.
+static bool forgive(const struct plot_place *place, const char *made, const struct llm_error *failure,
+                    struct llm_error *err) {
+    if (failure->code != LLM_ERROR_IO && failure->code != LLM_ERROR_NOT_FOUND) {
+        return error_set(err, failure->code, "%s", failure->text);
+    }
+    const size_t size = strlen(made);
+    const bool inside = strncmp(failure->text, made, size) == 0;
+    struct llm_error sentence = {0};
+    error_set(&sentence, failure->code, "%s%s; there is no picture %s", inside ? place->folder : "",
+              failure->text + (inside ? size : 0), place->name);
+    if (place->callbacks.notice != NULL) place->callbacks.notice(place->callbacks.user, sentence.text);
+    return true;
+}
+
 bool picture_draw(struct picture *picture, const char *plot, struct llm_error *err) {
     const struct plot_place *place = picture->place;
     put_formats(picture, plot);
     if (!strbuf_ok(&picture->script) || !strbuf_ok(&picture->data)) return error_memory(err, place->name);
-    if (!directory_create(place->folder, err)) return false;
     char *made = path_join(place->folder, ".plot-XXXXXX");
     if (made == NULL) return error_memory(err, place->name);
-    bool ok = mkdtemp(made) != NULL;
-    if (!ok) {
-        error_errno(err, "%s: cannot create a folder here", place->folder);
-    } else {
-        ok = make(picture, made, err);
+    struct llm_error failure = {0};
+    bool ok = directory_create(place->folder, &failure);
+    if (ok && mkdtemp(made) == NULL) {
+        ok = error_errno(&failure, "%s: cannot create a folder here", place->folder);
+    } else if (ok) {
+        ok = make(picture, made, &failure);
         directory_remove(made);
     }
+    ok = ok || forgive(place, made, &failure, err);
     free(made);
     return ok;
 }

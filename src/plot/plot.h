@@ -2,7 +2,8 @@
 //
 // A picture NAME is five files in a folder: NAME.csv (the numbers), NAME.gp (the script that draws them), and NAME.pdf,
 // NAME.svg, NAME.png, which gnuplot makes of the two. So a picture can be restyled: change NAME.gp, `gnuplot NAME.gp`.
-// Without gnuplot the first two are written all the same and a notice says so; only what the disk refuses is an error.
+// Without gnuplot the first two are written all the same. A notice says so, and where the disk refuses a picture: that
+// is no error.
 #ifndef PLOT_PLOT_H
 #define PLOT_PLOT_H
 

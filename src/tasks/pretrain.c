@@ -72,6 +72,7 @@ static bool replace_tokenizer(struct pretrain *run, const struct llm_engine_opti
     if (tokenizer == NULL) return false;
     llm_tokenizer_free(run->engine->tokenizer);
     run->engine->tokenizer = tokenizer;
+    run->engine->config.eos = llm_tokenizer_eot(tokenizer);
     return true;
 }
 
@@ -79,7 +80,10 @@ static bool open_model(struct pretrain *run, struct llm_error *err) {
     const struct llm_pretrain_options *options = run->options;
     const struct llm_engine_options opening = train_engine_options(&options->train);
     run->engine = llm_engine_open(options->init, &opening, err);
-    if (run->engine == NULL || (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) return false;
+    if (run->engine == NULL || !engine_writes_text(run->engine, err) ||
+        (options->tokenizer != NULL && !replace_tokenizer(run, &opening, err))) {
+        return false;
+    }
     const struct config *config = &run->engine->config;
     if (run->engine->tokenizer == NULL) {
         return error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary; name a tokenizer", options->init);

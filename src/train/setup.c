@@ -24,22 +24,24 @@ struct llm_engine_options train_engine_options(const struct llm_train_options *o
 // left pass for a finished run, and as long as there is a checkpoint, it and the log belong together.
 static const char *const run_files[] = {"run.json", "checkpoint", "model", "adapter", "best", "plots", "log.csv"};
 
+// A run that has begun has a log to its end. A folder with a model/ and without any of these is somebody else's.
 static bool holds_run(const char *out) {
+    return directory_holds(out, "log.csv") || directory_holds(out, "run.json") || directory_holds(out, "checkpoint");
+}
+
+// What is of no run that is there, and would be removed with it.
+static const char *foreign(const char *out) {
     for (size_t i = 0; i < sizeof run_files / sizeof run_files[0]; i++) {
-        if (directory_holds(out, run_files[i])) return true;
+        if (directory_holds(out, run_files[i])) return run_files[i];
     }
-    return false;
+    return NULL;
 }
 
 bool train_clear(const char *out, struct llm_error *err) {
     for (size_t i = 0; i + 1 < sizeof run_files / sizeof run_files[0]; i++) { // the log is open, and emptied
         char *path = path_join(out, run_files[i]);
         if (path == NULL) return error_memory(err, "path");
-        if (directory_exists(path)) {
-            directory_remove(path);
-        } else {
-            unlink(path);
-        }
+        if (unlink(path) != 0) directory_remove(path); // a link goes, what it leads to stays
         const bool gone = !path_exists(path);
         if (!gone) error_set(err, LLM_ERROR_IO, "%s: cannot remove what an earlier run left", path);
         free(path);
@@ -84,6 +86,11 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
                          "%s: holds a run already; resume it, name another place, or allow it to "
                          "be overwritten",
                          out);
+    }
+    const char *name = run ? NULL : foreign(out);
+    if (name != NULL) {
+        return error_set(err, LLM_ERROR_IO, "%s: holds %s, but no run that it could be of; name another place", out,
+                         name);
     }
     if (options->dry_run) return true;
     return directory_create(out, err);

@@ -214,8 +214,10 @@ static bool loop(struct trainer *trainer, struct llm_error *err) {
 static bool check_position(struct trainer *trainer, const char *path, struct llm_error *err) {
     const struct train_state *state = &trainer->state;
     const struct llm_train_plan *plan = &trainer->plan;
-    if (state->step >= plan->n_steps || state->done >= plan->steps_an_epoch ||
-        state->step / plan->steps_an_epoch != state->epoch || state->step % plan->steps_an_epoch != state->done) {
+    const bool at_end = state->step == plan->n_steps; // wherever in an epoch that is
+    if (state->step > plan->n_steps || state->done >= plan->steps_an_epoch ||
+        (!at_end &&
+         (state->step / plan->steps_an_epoch != state->epoch || state->step % plan->steps_an_epoch != state->done))) {
         return error_set(err, LLM_ERROR_FORMAT,
                          "%s: step %" PRId64 " of %" PRId64 ", epoch %d, its step %" PRId64 " do not agree", path,
                          state->step, plan->n_steps, state->epoch, state->done);
@@ -234,6 +236,12 @@ static bool resume(struct trainer *trainer, struct llm_error *err) {
     bool ok = path != NULL && log != NULL;
     if (!ok) {
         error_memory(err, "path");
+    } else if (!path_exists(path) &&
+               (directory_holds(trainer->out, "model") || directory_holds(trainer->out, "adapter"))) {
+        ok = error_set(err, LLM_ERROR_NOT_FOUND,
+                       "%s: holds a model and no checkpoint to go on from; name another place, or allow it to be "
+                       "overwritten",
+                       trainer->out);
     } else if (!path_exists(path)) {
         engine_notice(&trainer->options->callbacks, "%s: no checkpoint was written yet, so the run begins anew",
                       trainer->out);
@@ -278,14 +286,23 @@ static bool begin(struct trainer *trainer, struct llm_error *err) {
     return train_report(trainer, false, err) && evaluate_untrained(trainer, err);
 }
 
-// The model, pictures, run.json; the checkpoint goes last, when nothing needs it any more.
-static bool end(struct trainer *trainer, struct llm_error *err) {
+// The model, pictures, run.json.
+static bool write_results(struct trainer *trainer, bool finished, struct llm_error *err) {
     const struct train_task *task = trainer->task;
+    return (!finished || (save_model(trainer, "model", err) && save_adapters(trainer, err))) &&
+           (task->finish == NULL ||
+            task->finish(task->user, trainer, &trainer->state.random, finished, trainer->out, err)) &&
+           train_report(trainer, finished, err);
+}
+
+// The checkpoint goes last, when nothing needs it any more. Where the results cannot be written, one of the last step
+// is, if that can be: resuming then writes them.
+static bool end(struct trainer *trainer, struct llm_error *err) {
     const bool finished = trainer->state.step == trainer->plan.n_steps;
-    if ((finished && !(save_model(trainer, "model", err) && save_adapters(trainer, err))) ||
-        (task->finish != NULL &&
-         !task->finish(task->user, trainer, &trainer->state.random, finished, trainer->out, err)) ||
-        !train_report(trainer, finished, err)) {
+    const struct random before = trainer->state.random;
+    if (!write_results(trainer, finished, err)) {
+        trainer->state.random = before; // finish() may have drawn
+        if (finished && !has_waited(trainer)) save_checkpoint(trainer, NULL);
         return false;
     }
     if (!finished) {

@@ -67,6 +67,18 @@ def reference(my_llm, small, tmp_path):
     return tmp_path / "reference"
 
 
+@pytest.fixture
+def longer(small):
+    """A run that --max-minutes stops somewhere in between."""
+    return [*small, "--epochs", 50]
+
+
+@pytest.fixture
+def undisturbed(my_llm, longer, tmp_path):
+    assert my_llm("pretrain", *longer, "--out", tmp_path / "undisturbed").code == 0
+    return tmp_path / "undisturbed"
+
+
 # ---- Numbers --------------------------------------------------------------------------------
 
 
@@ -437,11 +449,10 @@ def test_a_full_disk_stops_the_run(program, env, my_llm, small, reference, tmp_p
     assert weights(out) == weights(reference)
 
 
-def test_a_disk_full_at_the_end_keeps_the_checkpoint(program, env, my_llm, small, tmp_path):
+def test_a_disk_full_at_the_end_keeps_the_checkpoint(program, env, my_llm, longer, undisturbed, tmp_path):
     """Not even the model fits: what was saved before stays, and the rest is done later."""
-    out, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
-    assert my_llm("pretrain", *small, "--epochs", 50, "--out", undisturbed).code == 0
-    arguments = ["pretrain", *small, "--epochs", 50, "--out", out]
+    out = tmp_path / "run"
+    arguments = ["pretrain", *longer, "--out", out]
     assert my_llm(*arguments, "--max-minutes", 0.001).code == 0
     before = (out / "checkpoint").read_bytes()
     result = limited(program, env, 8000, *arguments, "--resume", "--save-every", 0)
@@ -449,6 +460,97 @@ def test_a_disk_full_at_the_end_keeps_the_checkpoint(program, env, my_llm, small
     assert (out / "checkpoint").read_bytes() == before and not (out / "model").exists()
     assert my_llm(*arguments, "--resume").code == 0
     assert weights(out) == weights(undisturbed) and log_of(out) == log_of(undisturbed)
+
+
+def test_results_that_cannot_be_written_are_written_later(my_llm, longer, undisturbed, tmp_path):
+    """A checkpoint of the last step takes the place of an older one, and resuming only writes what is missing."""
+    out = tmp_path / "run"
+    assert my_llm("pretrain", *longer, "--out", out, "--max-minutes", 0.001).code == 0
+    assert not (out / "model").exists()
+    (out / "model").write_text("in the way")
+    result = my_llm("pretrain", *longer, "--out", out, "--resume", "--save-every", 0)
+    assert result.code == 1 and f"{out}/model: is not a directory" in result.err, result
+    (out / "model").unlink()
+    result = my_llm("pretrain", *longer, "--out", out, "--resume")
+    assert result.code == 0 and "Ep " not in result.out, result  # no step was left to do
+    assert weights(out) == weights(undisturbed) and log_of(out) == log_of(undisturbed)
+    assert not (out / "checkpoint").exists()
+
+
+def test_pictures_that_cannot_be_written(my_llm, longer, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    assert my_llm("pretrain", *longer, "--out", out, "--max-minutes", 0.001).code == 0
+    shutil.rmtree(out / "plots")
+    (out / "plots").write_text("in the way")
+    result = my_llm("pretrain", *longer, "--out", out, "--resume")
+    assert result.code == 0, result
+    assert f"{out}/plots: cannot create this directory: File exists; there is no picture loss" in result.err
+    assert weights(out) == weights(undisturbed)
+    assert json.loads((out / "run.json").read_text())["finished"] is True
+
+
+def test_what_is_not_the_runs_stays(my_llm, small, tmp_path):
+    thesis = tmp_path / "precious" / "thesis"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    out = tmp_path / "run"
+    # A folder with a model/ and no run, with and without leave to overwrite.
+    (out / "model").mkdir(parents=True)
+    for more in ([], ["--force"]):
+        result = my_llm("pretrain", *small, "--out", out, *more)
+        assert result.code == 1, result
+        assert result.err.endswith(f"{out}: holds model, but no run that it could be of; name another place\n")
+    (out / "model").rmdir()
+    # What a link leads to.
+    assert my_llm("pretrain", *small, "--out", out, "--steps", 2).code == 0
+    shutil.rmtree(out / "model")
+    (out / "model").symlink_to(thesis.parent)
+    (out / "best").symlink_to(thesis.parent)
+    assert my_llm("pretrain", *small, "--out", out, "--steps", 2, "--force").code == 0
+    assert thesis.read_text() == "mine" and not (out / "model").is_symlink()
+    # A model that no checkpoint goes with.
+    (out / "run.json").unlink()
+    before = weights(out)
+    result = my_llm("pretrain", *small, "--out", out, "--steps", 2, "--resume")
+    assert result.code == 1 and "holds a model and no checkpoint to go on from" in result.err, result
+    assert weights(out) == before
+
+
+def test_a_run_in_the_folder_of_its_texts(my_llm, longer, fixtures, undisturbed, tmp_path):
+    """The merges.txt of the models there is no text to learn from."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    shutil.copy(fixtures / "tiny.txt", texts)
+    arguments = ["pretrain", texts, *longer[1:], "--out", texts / "run", "--keep-best"]
+    assert my_llm(*arguments, "--max-minutes", 0.001).code == 0
+    result = my_llm(*arguments, "--resume")
+    assert result.code == 0, result
+    assert (texts / "run" / "best" / "merges.txt").exists()
+    assert weights(texts / "run") == weights(undisturbed)
+    assert my_llm("pretrain", texts, *longer[1:], "--out", tmp_path / "again").code == 0
+    assert weights(tmp_path / "again") == weights(undisturbed)
+
+
+def test_another_vocabulary_ends_texts_with_its_own_token(my_llm, small, fixtures, tmp_path):
+    shapes = dict(n_layer=1, n_embd=4, n_inner=16, n_positions=16, vocab_size=600)
+    model = tiny.write_model(tmp_path / "model", tiny.tensors(**shapes), n_positions=16, vocab_size=600, eos_token_id=599)
+    result = my_llm("pretrain", fixtures / "tiny.txt", "--init", model, "--tokenizer", fixtures / "tokenizer", "--out",
+                    tmp_path / "run", "--context", 8, "--steps", 1, "--sample-tokens", 0)
+    assert result.code == 0, result
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["eos_token_id"] == 511
+
+
+def test_a_classifier_writes_no_text(my_llm, fixtures, tmp_path):
+    shapes = dict(n_layer=1, n_embd=4, n_inner=16, n_positions=16, vocab_size=512)
+    tensors = {**tiny.tensors(**shapes), "score.weight": tiny.tensor([2, 4], 0.1)}
+    model = tiny.write_model(tmp_path / "model", tensors, n_positions=16, vocab_size=512,
+                             architectures=["GPT2ForSequenceClassification"], id2label={"0": "a", "1": "b"},
+                             label2id={"a": 0, "b": 1})
+    result = my_llm("pretrain", fixtures / "tiny.txt", "--init", model, "--tokenizer", fixtures / "tokenizer", "--out",
+                    tmp_path / "run", "--context", 8, "--steps", 1)
+    assert result.code == 1 and "is a classifier of 2 labels, which writes no text" in result.err, result
+    assert not (tmp_path / "run" / "log.csv").exists()
 
 
 def test_a_loss_that_is_not_a_number(my_llm, fixtures, tmp_path):

@@ -20,6 +20,7 @@
 struct place {
     char folder[64];
     char log[80], plots[80];
+    bool refused;
     char *whole; // what the script's file must hold
 };
 
@@ -45,10 +46,19 @@ static int place_teardown(void **state) {
     return 0;
 }
 
+static void hear(void *user, const char *sentence) {
+    struct place *place = user;
+    place->refused |= strstr(sentence, "; there is no picture loss_plot") != NULL;
+}
+
+// What the disk refuses is told, and no error of the run's: here it counts as one.
 static bool plot_body(void *user, struct llm_error *err) {
-    const struct place *place = user;
-    const struct plot_place target = {.folder = place->plots, .name = "loss_plot"};
-    return plot_losses(place->log, &(struct plot_log_axes){0}, &target, err);
+    struct place *place = user;
+    const struct plot_place target = {
+        .folder = place->plots, .name = "loss_plot", .callbacks = {.user = place, .notice = hear}};
+    place->refused = false;
+    return plot_losses(place->log, &(struct plot_log_axes){0}, &target, err) &&
+           (!place->refused || error_set(err, LLM_ERROR_IO, "refused"));
 }
 
 static void plot_check(void *user, bool succeeded) {
