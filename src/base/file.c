@@ -339,12 +339,14 @@ bool file_create(const char *path, const void *bytes, size_t size, struct llm_er
 struct directory_writer {
     char *path;
     char *temporary;
+    char *aside; // where the old one goes meanwhile, if it cannot be exchanged in one step
     bool replace;
 };
 
 static void directory_writer_free(struct directory_writer *writer) {
     free(writer->path);
     free(writer->temporary);
+    free(writer->aside);
     free(writer);
 }
 
@@ -369,6 +371,10 @@ struct directory_writer *directory_writer_open(const char *path, bool replace, s
         error_set(err, LLM_ERROR_IO, "%s: is not a directory, so it is not replaced by one", writer->path);
     } else if (mkdtemp(writer->temporary) == NULL) {
         error_errno(err, "%s: cannot create a directory here", writer->path);
+    } else if (asprintf(&writer->aside, "%s.old", writer->temporary) < 0) {
+        writer->aside = NULL; // undefined otherwise
+        error_memory(err, "directory writer");
+        rmdir(writer->temporary);
     } else {
         chmod(writer->temporary, default_mode(0777));
         return writer;
@@ -381,20 +387,56 @@ const char *directory_writer_path(const struct directory_writer *writer) {
     return writer->temporary;
 }
 
+// Whether renameat2() failed because the file system (NFS, 9p, CIFS, much of FUSE) or the kernel knows no flags.
+static bool flags_unknown(void) {
+    return errno == EINVAL || errno == ENOSYS;
+}
+
+// Puts the finished directory where nothing is; fails with EEXIST where something is.
+static bool place_new(const struct directory_writer *writer) {
+    if (renameat2(AT_FDCWD, writer->temporary, AT_FDCWD, writer->path, RENAME_NOREPLACE) == 0) return true;
+    if (!flags_unknown()) return false;
+    if (path_exists(writer->path)) {
+        errno = EEXIST;
+        return false;
+    }
+    return rename(writer->temporary, writer->path) == 0;
+}
+
+// Puts it where the old one is, which then lies under the temporary name or aside. What is finished may have taken
+// hours: on failure both are kept.
+static bool replace_old(const struct directory_writer *writer, struct llm_error *err) {
+    if (renameat2(AT_FDCWD, writer->temporary, AT_FDCWD, writer->path, RENAME_EXCHANGE) == 0) return true;
+    if (flags_unknown() && rename(writer->path, writer->aside) == 0) {
+        if (rename(writer->temporary, writer->path) == 0) return true;
+        const int number = errno;
+        const bool back = rename(writer->aside, writer->path) == 0;
+        errno = number;
+        if (!back) {
+            return error_errno(err,
+                               "%s: cannot put the finished directory in place; it is kept as %s, the old one as %s",
+                               writer->path, writer->temporary, writer->aside);
+        }
+    }
+    return error_errno(err, "%s: cannot exchange the old directory for the new one, which is kept as %s", writer->path,
+                       writer->temporary);
+}
+
 bool directory_writer_commit(struct directory_writer *writer, struct llm_error *err) {
     directory_sync(writer->temporary);
-    bool ok = true;
-    if (renameat2(AT_FDCWD, writer->temporary, AT_FDCWD, writer->path, RENAME_NOREPLACE) == 0 ||
-        (errno == EINVAL && !directory_exists(writer->path) && rename(writer->temporary, writer->path) == 0)) {
-        parent_sync(writer->path);
-    } else if (!writer->replace || errno != EEXIST) {
-        ok = error_errno(err, "%s: cannot put the finished directory in place", writer->path);
-    } else if (renameat2(AT_FDCWD, writer->temporary, AT_FDCWD, writer->path, RENAME_EXCHANGE) == 0) {
-        parent_sync(writer->path); // the old contents now lie under the temporary name
-    } else {
-        ok = error_errno(err, "%s: cannot exchange the old directory for the new one", writer->path);
+    bool ok = place_new(writer);
+    bool keeps = false;
+    if (!ok && errno == EEXIST && writer->replace) {
+        ok = replace_old(writer, err);
+        keeps = !ok;
+    } else if (!ok) {
+        error_errno(err, "%s: cannot put the finished directory in place", writer->path);
     }
-    directory_remove(writer->temporary);
+    if (ok) {
+        parent_sync(writer->path);
+        directory_remove(writer->aside);
+    }
+    if (!keeps) directory_remove(writer->temporary); // after an exchange, the old contents
     directory_writer_free(writer);
     return ok;
 }

@@ -66,8 +66,10 @@ bool file_write(const char *path, const void *bytes, size_t size, struct llm_err
 // lock keeps others away and what a killed process left shall be overwritten rather than pile up.
 bool file_create(const char *path, const void *bytes, size_t size, struct llm_error *err);
 
-// Writes a directory as a whole: files go into directory_writer_path(); commit makes it the target
-// (an existing target is exchanged in one step and removed afterwards, only if `replace` was given).
+// Writes a directory as a whole: files go into directory_writer_path(); commit makes it the target. An existing target,
+// only if `replace` was given, is exchanged in one step and removed afterwards; where the file system cannot exchange
+// (NFS, say), it is renamed aside first, and for a moment nothing has the name. When a replacement fails, the finished
+// directory is kept, and the sentence says where.
 struct directory_writer;
 
 struct directory_writer *directory_writer_open(const char *path, bool replace, struct llm_error *err);

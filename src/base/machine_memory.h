@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-// Bytes that the machine could give without swapping, and no more than the process's cgroup may have in all; 0 when
-// that cannot be found out.
+// Bytes that the machine could give without swapping, and no more than the process's cgroups leave it (base/cgroup.h);
+// 0 when that cannot be found out.
 int64_t memory_available(void);
 
 #endif

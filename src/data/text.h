@@ -40,19 +40,4 @@ bool text_file_read(struct text_file *file, char *text, size_t size, size_t *n, 
 // Bytes of the file itself, not of its text, that have been read: for showing progress.
 int64_t text_file_position(const struct text_file *file);
 
-// ---- Documents ------------------------------------------------------------------------------
-
-// The documents of many files, one after another. Those that are empty or only white space are left out.
-struct text_documents;
-
-struct text_documents *text_documents_open(const struct text_paths *paths, int n_threads, struct llm_error *err);
-void text_documents_close(struct text_documents *documents);
-
-// The next document: *text [*size], valid until the next call; NULL behind the last one. The document's mark
-// is not part of it.
-bool text_documents_next(struct text_documents *documents, const char **text, size_t *size, struct llm_error *err);
-
-// Bytes of the files that have been read; compare with text_paths.size.
-int64_t text_documents_position(const struct text_documents *documents);
-
 #endif

@@ -91,9 +91,4 @@ struct token_windows token_windows(const struct token_file *file, int context, i
 // ids [context + 1]
 bool token_windows_read(const struct token_windows *windows, int64_t example, int32_t *ids, struct llm_error *err);
 
-// How many batches an epoch has.
-static inline int64_t token_windows_batches(const struct token_windows *windows, int batch_size, bool drop_last) {
-    return (windows->n + (drop_last ? 0 : batch_size - 1)) / batch_size;
-}
-
 #endif

@@ -33,7 +33,7 @@ struct container_file {
 };
 
 struct container {
-    const char *format;          // "safetensors", "TensorFlow checkpoint", "PyTorch"
+    const char *format;          // "safetensors", "TensorFlow checkpoint", "PyTorch", "GGUF"
     struct tensor_view *tensors; // [n_tensors] sorted by name (strcmp), names are unique
     int n_tensors;
     struct container_file *files; // [n_files] the files that hold tensors
@@ -42,7 +42,7 @@ struct container {
     void (*impl_free)(void *impl);
 };
 
-// A container format: one row of container_formats.
+// A container format: one row of the table that container_open() goes through.
 struct container_format {
     const char *name;
     // Whether `path` (a directory or a file) looks like this format by what is there. Cheap.
@@ -52,7 +52,7 @@ struct container_format {
 
 // Opens whatever lies at `path`: a directory with model.safetensors, model.safetensors.index.json, a
 // TensorFlow `checkpoint`/model.ckpt.index, pytorch_model.bin or pytorch_model.bin.index.json, or a single
-// .safetensors, .pth, .pt or .bin file. NOT_FOUND when no format fits.
+// .safetensors, .pth, .pt, .bin or .gguf file. NOT_FOUND when no format fits.
 struct container *container_open(const char *path, struct llm_error *err);
 void container_free(struct container *container);
 

@@ -178,7 +178,7 @@ static char *read_name(struct cursor *cursor, const char *what, size_t longest) 
     return name;
 }
 
-// Takes over `metadata` in any case.
+// Reads n entries; they are the container's at once, also those before one that is bad.
 static bool read_metadata(struct container *container, struct cursor *cursor, uint64_t n, struct llm_error *err) {
     if (n > cursor_left(cursor) / MIN_ENTRY) {
         return error_set(err, LLM_ERROR_FORMAT, "states %llu metadata entries, but only %zu bytes follow",
@@ -308,7 +308,7 @@ static bool read_tensors(struct container *container, struct cursor *cursor, uin
     return true;
 }
 
-// Where the data begins; 0 for an alignment that is none.
+// What the beginnings of the data and of its tensors are multiples of.
 static bool read_alignment(const struct container *container, size_t *alignment, struct llm_error *err) {
     *alignment = GGUF_ALIGNMENT;
     const struct gguf_value *value = gguf_find(container, "general.alignment");

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "formats/builder.h"
 #include "formats/gguf.h"
+#include "formats/writer.h"
 
 enum {
     VERSION = 3,
@@ -51,33 +52,27 @@ void gguf_writer_free(struct gguf_writer *writer) {
 
 // ---- Metadata -------------------------------------------------------------------------------
 
-static void put_number(struct strbuf *out, uint64_t number, size_t n_bytes) {
-    uint8_t bytes[sizeof number];
-    for (size_t b = 0; b < n_bytes; b++) bytes[b] = (uint8_t)(number >> (8 * b));
-    strbuf_append(out, bytes, n_bytes);
-}
-
 static void put_string(struct strbuf *out, const char *text) {
-    put_number(out, strlen(text), sizeof(uint64_t));
+    writer_put_number(out, strlen(text), sizeof(uint64_t));
     strbuf_puts(out, text);
 }
 
 static void put_key(struct gguf_writer *writer, const char *key, enum gguf_type type) {
     put_string(&writer->metadata, key);
-    put_number(&writer->metadata, type, sizeof(uint32_t));
+    writer_put_number(&writer->metadata, type, sizeof(uint32_t));
     writer->n_entries++;
 }
 
 void gguf_writer_u32(struct gguf_writer *writer, const char *key, uint32_t number) {
     put_key(writer, key, GGUF_U32);
-    put_number(&writer->metadata, number, sizeof number);
+    writer_put_number(&writer->metadata, number, sizeof number);
 }
 
 void gguf_writer_f32(struct gguf_writer *writer, const char *key, float number) {
     uint32_t bits;
     memcpy(&bits, &number, sizeof bits);
     put_key(writer, key, GGUF_F32);
-    put_number(&writer->metadata, bits, sizeof bits);
+    writer_put_number(&writer->metadata, bits, sizeof bits);
 }
 
 void gguf_writer_string(struct gguf_writer *writer, const char *key, const char *text) {
@@ -88,8 +83,8 @@ void gguf_writer_string(struct gguf_writer *writer, const char *key, const char 
 void gguf_writer_array(struct gguf_writer *writer, const char *key, enum gguf_type element, uint64_t n,
                        const void *bytes, size_t size) {
     put_key(writer, key, GGUF_ARRAY);
-    put_number(&writer->metadata, element, sizeof(uint32_t));
-    put_number(&writer->metadata, n, sizeof n);
+    writer_put_number(&writer->metadata, element, sizeof(uint32_t));
+    writer_put_number(&writer->metadata, n, sizeof n);
     strbuf_append(&writer->metadata, bytes, size);
 }
 
@@ -118,10 +113,10 @@ static bool declare(struct gguf_writer *writer, const char *name, enum dtype dty
     writer->ends = ends;
     ends[writer->n_tensors++] = end;
     put_string(&writer->descriptions, name);
-    put_number(&writer->descriptions, (uint64_t)rank, sizeof(uint32_t));
-    for (int i = rank - 1; i >= 0; i--) put_number(&writer->descriptions, (uint64_t)shape[i], sizeof(uint64_t));
-    put_number(&writer->descriptions, type, sizeof type);
-    put_number(&writer->descriptions, begin, sizeof begin);
+    writer_put_number(&writer->descriptions, (uint64_t)rank, sizeof(uint32_t));
+    for (int i = rank - 1; i >= 0; i--) writer_put_number(&writer->descriptions, (uint64_t)shape[i], sizeof(uint64_t));
+    writer_put_number(&writer->descriptions, type, sizeof type);
+    writer_put_number(&writer->descriptions, begin, sizeof begin);
     return true;
 }
 
@@ -145,9 +140,9 @@ static bool write_header(struct gguf_writer *writer, struct llm_error *err) {
     struct strbuf front;
     strbuf_init(&front, 64);
     strbuf_puts(&front, "GGUF");
-    put_number(&front, VERSION, sizeof(uint32_t));
-    put_number(&front, writer->n_tensors, sizeof(uint64_t));
-    put_number(&front, writer->n_entries, sizeof(uint64_t));
+    writer_put_number(&front, VERSION, sizeof(uint32_t));
+    writer_put_number(&front, writer->n_tensors, sizeof(uint64_t));
+    writer_put_number(&front, writer->n_entries, sizeof(uint64_t));
     bool ok = strbuf_ok(&front) && strbuf_ok(&writer->metadata) && strbuf_ok(&writer->descriptions);
     if (!ok) error_memory(err, "GGUF header");
     if (ok) {

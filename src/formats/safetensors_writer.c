@@ -2,7 +2,6 @@
 //
 // Every tensor is declared before the first byte of data comes, so headers and the number of shards are
 // known up front and data streams straight through. The same declarations give the same bytes.
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/str.h"
 #include "formats/builder.h"
 #include "formats/safetensors.h"
+#include "formats/writer.h"
 
 enum {
     DATA_ALIGNMENT = 64, // the header is padded so that data begins on a cache line; the format asks for 8
@@ -69,24 +69,14 @@ void safetensors_writer_free(struct safetensors_writer *writer) {
 
 // ---- Declaring ------------------------------------------------------------------------------
 
-// Makes room for one more item in a growing array.
-static bool grow(void **items, int n, int *capacity, size_t item_size, struct llm_error *err) {
-    if (n < *capacity) return true;
-    const int wanted = *capacity == 0 ? 16 : *capacity * 2;
-    void *moved = *capacity > INT_MAX / 2 ? NULL : realloc(*items, (size_t)wanted * item_size);
-    if (moved == NULL) return error_memory(err, "tensors to write");
-    *items = moved;
-    *capacity = wanted;
-    return true;
-}
-
 // The shard that a tensor of `size` bytes goes to: the newest one, or another when that gets too big.
 static struct shard *choose_shard(struct safetensors_writer *writer, uint64_t size, struct llm_error *err) {
     if (writer->n_shards > 0) {
         struct shard *newest = &writer->shards[writer->n_shards - 1];
         if (writer->shard_size == 0 || newest->size == 0 || newest->size + size <= writer->shard_size) return newest;
     }
-    if (!grow((void **)&writer->shards, writer->n_shards, &writer->shard_capacity, sizeof *writer->shards, err)) {
+    if (!writer_grow((void **)&writer->shards, writer->n_shards, &writer->shard_capacity, sizeof *writer->shards,
+                     err)) {
         return NULL;
     }
     struct shard *shard = &writer->shards[writer->n_shards++];
@@ -112,7 +102,7 @@ static bool declare(struct safetensors_writer *writer, const char *name, enum dt
     if (!size_add(writer->declared, tensor.size, &declared) || declared > INT64_MAX) {
         return error_set(err, LLM_ERROR_ARGUMENT, "makes the file larger than 64-bit sizes can count");
     }
-    if (!grow((void **)&writer->tensors, writer->n_tensors, &writer->tensor_capacity, sizeof tensor, err)) {
+    if (!writer_grow((void **)&writer->tensors, writer->n_tensors, &writer->tensor_capacity, sizeof tensor, err)) {
         return false;
     }
     struct shard *shard = choose_shard(writer, tensor.size, err);

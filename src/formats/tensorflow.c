@@ -4,7 +4,6 @@
 // checksums are checked. Divisions: places; checksums; the checkpoint file; open and probe.
 #include "formats/tensorflow.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,14 @@
 #include "base/crc32c.h"
 #include "base/cursor.h"
 #include "base/str.h"
-#include "base/team.h"
-#include "base/threads.h"
 #include "formats/builder.h"
+#include "formats/damage.h"
 #include "formats/table.h"
 #include "formats/tensorflow_index.h"
 
 enum {
-    INDEX_MAX = 16 << 20,      // bytes; an index has some 50 bytes a tensor
-    CHECKPOINT_MAX = 1 << 20,  // bytes of the text file
-    PARALLEL_BYTES = 32 << 20, // from here on checksums are worth starting threads for
+    INDEX_MAX = 16 << 20,     // bytes; an index has some 50 bytes a tensor
+    CHECKPOINT_MAX = 1 << 20, // bytes of the text file
 };
 
 static const char format_name[] = "TensorFlow checkpoint";
@@ -77,7 +74,10 @@ static bool string_crc(const struct tensor_view *tensor, uint32_t *result) {
     return true;
 }
 
-static bool crc_matches(const struct tensor_view *tensor, const struct tensorflow_entry *entry) {
+static bool tensor_matches(const void *user, int i) {
+    const struct tensorflow_index *index = user;
+    const struct tensorflow_entry *entry = &index->entries[i];
+    const struct tensor_view *tensor = container_find(index->container, entry->name);
     uint32_t crc = 0;
     if (!entry->strings) {
         crc = crc32c(0, tensor->data, tensor->size);
@@ -87,37 +87,6 @@ static bool crc_matches(const struct tensor_view *tensor, const struct tensorflo
     return crc == table_unmask_crc(entry->crc);
 }
 
-struct damage_job {
-    const struct tensorflow_index *index;
-    struct team_counter counter;
-    atomic_int bad; // the lowest number of a damaged entry so far, or n_entries
-};
-
-static void damage_work(void *memory, int thread, int n_threads) {
-    (void)thread;
-    (void)n_threads;
-    struct damage_job *job = memory;
-    const struct tensorflow_index *index = job->index;
-    for (int64_t i = team_take(&job->counter); i < index->n_entries; i = team_take(&job->counter)) {
-        const struct tensor_view *tensor = container_find(index->container, index->entries[i].name);
-        if (crc_matches(tensor, &index->entries[i])) continue;
-        int lowest = atomic_load(&job->bad);
-        while (i < lowest && !atomic_compare_exchange_weak(&job->bad, &lowest, (int)i)) continue;
-    }
-}
-
-// *bad is the lowest number of an entry whose tensor is damaged (whatever thread finds one first, the sentence
-// is the same), or n_entries.
-static bool find_damaged(const struct tensorflow_index *index, int n_threads, int *bad, struct llm_error *err) {
-    struct damage_job job = {.index = index, .bad = index->n_entries};
-    struct team *team = team_new(n_threads, err);
-    if (team == NULL) return false;
-    team_run(team, damage_work, &job);
-    team_free(team);
-    *bad = atomic_load(&job.bad);
-    return true;
-}
-
 // Reads every byte of every tensor: after container_finish(), which has refused overlaps, so that the
 // work is bounded by the size of the files.
 static bool check_checksums(const struct tensorflow_index *index, struct llm_error *err) {
@@ -125,7 +94,7 @@ static bool check_checksums(const struct tensorflow_index *index, struct llm_err
     int64_t total = 0;
     for (int i = 0; i < container->n_files; i++) total += container->files[i].size;
     int bad;
-    if (!find_damaged(index, total < PARALLEL_BYTES ? 1 : threads_available(), &bad, err)) return false;
+    if (!damage_find(index->n_entries, (uint64_t)total, tensor_matches, index, &bad, err)) return false;
     if (bad == index->n_entries) return true;
     const struct tensor_view *tensor = container_find(container, index->entries[bad].name);
     char name[STR_QUOTE_SIZE];

@@ -3,7 +3,6 @@
 // Divisions: one tensor; checksums; one file; open and probe.
 #include "formats/torch_zip.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +10,14 @@
 #include "base/crc32c.h"
 #include "base/size.h"
 #include "base/str.h"
-#include "base/team.h"
-#include "base/threads.h"
 #include "formats/builder.h"
+#include "formats/damage.h"
 #include "formats/reader.h"
 #include "formats/torch_zip_entries.h"
 #include "formats/torch_zip_pickle.h"
 
 enum {
-    PICKLE_MAX = 16 << 20,     // bytes; some 200 a tensor
-    PARALLEL_BYTES = 32 << 20, // from here on checksums are worth starting threads for
+    PICKLE_MAX = 16 << 20, // bytes; some 200 a tensor
 };
 
 const char torch_zip_format[] = "PyTorch";
@@ -105,22 +102,10 @@ static bool crc_matches(const struct zip_entry *entry) {
     return entry->crc == 0 || crc32_zip(0, entry->data, entry->size) == entry->crc;
 }
 
-struct damage_job {
-    const struct zip_entries *entries;
-    struct team_counter counter;
-    atomic_int bad; // the lowest number of a damaged entry so far, or n
-};
-
-static void damage_work(void *memory, int thread, int n_threads) {
-    (void)thread;
-    (void)n_threads;
-    struct damage_job *job = memory;
-    for (int64_t i = team_take(&job->counter); i < job->entries->n; i = team_take(&job->counter)) {
-        const struct zip_entry *entry = &job->entries->entries[i];
-        if (!entry->used || crc_matches(entry)) continue;
-        int lowest = atomic_load(&job->bad);
-        while (i < lowest && !atomic_compare_exchange_weak(&job->bad, &lowest, (int)i)) continue;
-    }
+static bool storage_matches(const void *user, int i) {
+    const struct zip_entries *entries = user;
+    const struct zip_entry *entry = &entries->entries[i];
+    return !entry->used || crc_matches(entry);
 }
 
 static bool blame_damage(const struct zip_entry *entry, struct llm_error *err) {
@@ -133,12 +118,8 @@ static bool blame_damage(const struct zip_entry *entry, struct llm_error *err) {
 static bool check_storages(const struct zip_entries *entries, struct llm_error *err) {
     size_t total = 0;
     for (int i = 0; i < entries->n; i++) total += entries->entries[i].used ? entries->entries[i].size : 0;
-    struct damage_job job = {.entries = entries, .bad = entries->n};
-    struct team *team = team_new(total < PARALLEL_BYTES ? 1 : threads_available(), err);
-    if (team == NULL) return false;
-    team_run(team, damage_work, &job);
-    team_free(team);
-    const int bad = atomic_load(&job.bad);
+    int bad;
+    if (!damage_find(entries->n, total, storage_matches, entries, &bad, err)) return false;
     return bad == entries->n || blame_damage(&entries->entries[bad], err);
 }
 

@@ -3,7 +3,6 @@
 // Every tensor is declared before the first byte of data comes, so the pickle goes first, as torch.save() has it, and
 // data streams straight through: checksums stand behind the data, in descriptors. Divisions: declaring; the pickle;
 // entries; data; the end of the archive.
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/str.h"
 #include "formats/builder.h"
 #include "formats/torch_zip.h"
+#include "formats/writer.h"
 
 enum {
     ALIGNMENT = 64, // of every entry's data, as torch.save() has it
@@ -82,17 +82,6 @@ void torch_zip_writer_free(struct torch_zip_writer *writer) {
 
 // ---- Declaring ------------------------------------------------------------------------------
 
-// Makes room for one more item in a growing array.
-static bool grow(void **items, int n, int *capacity, size_t item_size, struct llm_error *err) {
-    if (n < *capacity) return true;
-    const int wanted = *capacity == 0 ? 16 : *capacity * 2;
-    void *moved = *capacity > INT_MAX / 2 ? NULL : realloc(*items, (size_t)wanted * item_size);
-    if (moved == NULL) return error_memory(err, "tensors to write");
-    *items = moved;
-    *capacity = wanted;
-    return true;
-}
-
 // The number of the storage of a new tensor, or -1.
 static int choose_storage(struct torch_zip_writer *writer, const struct tensor_view *view, int shared,
                           struct llm_error *err) {
@@ -102,8 +91,8 @@ static int choose_storage(struct torch_zip_writer *writer, const struct tensor_v
         error_set(err, LLM_ERROR_ARGUMENT, "does not fit the tensor that it shares its storage with");
         return -1;
     }
-    if (!grow((void **)&writer->storages, writer->n_storages, &writer->storage_capacity, sizeof *writer->storages,
-              err)) {
+    if (!writer_grow((void **)&writer->storages, writer->n_storages, &writer->storage_capacity,
+                     sizeof *writer->storages, err)) {
         return -1;
     }
     writer->storages[writer->n_storages] = (struct storage){view->dtype, view->size};
@@ -118,7 +107,8 @@ static bool declare(struct torch_zip_writer *writer, const char *name, enum dtyp
     }
     struct tensor_view view = {.dtype = dtype};
     if (!tensor_set_shape(&view, shape, rank, (unsigned)(8 * dtype_info(dtype)->block_bytes), err)) return false;
-    if (!grow((void **)&writer->tensors, writer->n_tensors, &writer->tensor_capacity, sizeof *writer->tensors, err)) {
+    if (!writer_grow((void **)&writer->tensors, writer->n_tensors, &writer->tensor_capacity, sizeof *writer->tensors,
+                     err)) {
         return false;
     }
     const int storage = choose_storage(writer, &view, shared, err);
@@ -140,30 +130,22 @@ bool torch_zip_writer_declare(struct torch_zip_writer *writer, const char *name,
     return false;
 }
 
-// ---- Little-endian --------------------------------------------------------------------------
-
-static void put_number(struct strbuf *out, uint64_t number, int n_bytes) {
-    uint8_t bytes[8];
-    for (int b = 0; b < n_bytes; b++) bytes[b] = (uint8_t)(number >> (8 * b));
-    strbuf_append(out, bytes, (size_t)n_bytes);
-}
-
 // ---- The pickle -----------------------------------------------------------------------------
 
 // Operations are those of protocol 2, as pickletools.py names them.
 static void pickle_text(struct strbuf *out, const char *text) {
     strbuf_append(out, "X", 1); // BINUNICODE
-    put_number(out, strlen(text), 4);
+    writer_put_number(out, strlen(text), 4);
     strbuf_puts(out, text);
 }
 
 static void pickle_number(struct strbuf *out, int64_t number) {
     if (number <= INT32_MAX) {
         strbuf_append(out, "J", 1); // BININT
-        put_number(out, (uint64_t)number, 4);
+        writer_put_number(out, (uint64_t)number, 4);
     } else {
         strbuf_append(out, "\x8a\x08", 2); // LONG1 of 8 bytes
-        put_number(out, (uint64_t)number, 8);
+        writer_put_number(out, (uint64_t)number, 8);
     }
 }
 
@@ -247,31 +229,32 @@ static uint64_t narrow32(uint64_t number) {
 
 // From "version needed" to the size of the name, the same in both headers. `crc` is 0 in front of the data.
 static void put_common(struct strbuf *out, const struct entry *entry, uint32_t crc) {
-    put_number(out, VERSION_64, 2);
-    put_number(out, FLAGS, 2);
-    put_number(out, 0, 2); // stored
-    put_number(out, 0, 2); // time
-    put_number(out, DATE, 2);
-    put_number(out, crc, 4);
-    put_number(out, narrow32(entry->size), 4);
-    put_number(out, narrow32(entry->size), 4);
-    put_number(out, strlen(entry->name), 2);
+    writer_put_number(out, VERSION_64, 2);
+    writer_put_number(out, FLAGS, 2);
+    writer_put_number(out, 0, 2); // stored
+    writer_put_number(out, 0, 2); // time
+    writer_put_number(out, DATE, 2);
+    writer_put_number(out, crc, 4);
+    writer_put_number(out, narrow32(entry->size), 4);
+    writer_put_number(out, narrow32(entry->size), 4);
+    writer_put_number(out, strlen(entry->name), 2);
 }
 
 // The zip64 field: what has no room in 32 bits.
 static void put_extra64(struct strbuf *out, const struct entry *entry, bool with_offset) {
     const bool wide = entry->size >= UINT32_MAX, far = with_offset && entry->offset >= UINT32_MAX;
     if (!wide && !far) return;
-    put_number(out, 1, 2);
-    put_number(out, (wide ? 16U : 0U) + (far ? 8U : 0U), 2);
-    if (wide) put_number(out, entry->size, 8);
-    if (wide) put_number(out, entry->size, 8);
-    if (far) put_number(out, entry->offset, 8);
+    writer_put_number(out, 1, 2);
+    writer_put_number(out, (wide ? 16U : 0U) + (far ? 8U : 0U), 2);
+    if (wide) writer_put_number(out, entry->size, 8);
+    if (wide) writer_put_number(out, entry->size, 8);
+    if (far) writer_put_number(out, entry->offset, 8);
 }
 
 // The local header of a new entry of `size` bytes, with a field that moves the data to a multiple of 64.
 static bool open_entry(struct torch_zip_writer *writer, const char *name, uint64_t size, struct llm_error *err) {
-    if (!grow((void **)&writer->entries, writer->n_entries, &writer->entry_capacity, sizeof *writer->entries, err)) {
+    if (!writer_grow((void **)&writer->entries, writer->n_entries, &writer->entry_capacity, sizeof *writer->entries,
+                     err)) {
         return false;
     }
     struct entry *entry = &writer->entries[writer->n_entries++];
@@ -284,11 +267,11 @@ static bool open_entry(struct torch_zip_writer *writer, const char *name, uint64
     strbuf_init(&out, 4096);
     strbuf_append(&out, "PK\3\4", 4);
     put_common(&out, entry, 0);
-    put_number(&out, extra64 + EXTRA_HEADER + padding, 2);
+    writer_put_number(&out, extra64 + EXTRA_HEADER + padding, 2);
     strbuf_puts(&out, entry->name);
     put_extra64(&out, entry, false);
-    put_number(&out, EXTRA_PAD, 2);
-    put_number(&out, padding, 2);
+    writer_put_number(&out, EXTRA_PAD, 2);
+    writer_put_number(&out, padding, 2);
     for (size_t i = 0; i < padding; i++) strbuf_append(&out, "Z", 1);
     writer->left = size;
     return write_buffer(writer, &out, err);
@@ -303,13 +286,13 @@ static bool write_into_entry(struct torch_zip_writer *writer, const void *bytes,
 
 static bool close_entry(struct torch_zip_writer *writer, struct llm_error *err) {
     const struct entry *entry = &writer->entries[writer->n_entries - 1];
-    const int width = entry->size >= UINT32_MAX ? 8 : 4;
+    const size_t width = entry->size >= UINT32_MAX ? 8 : 4;
     struct strbuf out;
     strbuf_init(&out, 64);
     strbuf_append(&out, "PK\7\10", 4);
-    put_number(&out, entry->crc, 4);
-    put_number(&out, entry->size, width);
-    put_number(&out, entry->size, width);
+    writer_put_number(&out, entry->crc, 4);
+    writer_put_number(&out, entry->size, width);
+    writer_put_number(&out, entry->size, width);
     return write_buffer(writer, &out, err);
 }
 
@@ -380,12 +363,12 @@ static bool write_directory(struct torch_zip_writer *writer, struct llm_error *e
         strbuf_init(&extra, 64);
         put_extra64(&extra, entry, true);
         strbuf_append(&out, "PK\1\2", 4);
-        put_number(&out, VERSION_64, 2); // made by
+        writer_put_number(&out, VERSION_64, 2); // made by
         put_common(&out, entry, entry->crc);
-        put_number(&out, extra.size, 2);
-        put_number(&out, 0, 2); // comment
-        put_number(&out, 0, 8); // disk, attributes
-        put_number(&out, narrow32(entry->offset), 4);
+        writer_put_number(&out, extra.size, 2);
+        writer_put_number(&out, 0, 2); // comment
+        writer_put_number(&out, 0, 8); // disk, attributes
+        writer_put_number(&out, narrow32(entry->offset), 4);
         strbuf_puts(&out, entry->name);
         if (extra.size > 0) strbuf_append(&out, extra.bytes, extra.size);
         if (!strbuf_ok(&extra)) out.failed = true;
@@ -400,25 +383,25 @@ static bool write_end(struct torch_zip_writer *writer, uint64_t directory, struc
     struct strbuf out;
     strbuf_init(&out, 256);
     strbuf_append(&out, "PK\6\6", 4);
-    put_number(&out, 44, 8); // bytes that follow
-    put_number(&out, VERSION_64, 2);
-    put_number(&out, VERSION_64, 2);
-    put_number(&out, 0, 8); // disks
-    put_number(&out, n, 8);
-    put_number(&out, n, 8);
-    put_number(&out, end - directory, 8);
-    put_number(&out, directory, 8);
+    writer_put_number(&out, 44, 8); // bytes that follow
+    writer_put_number(&out, VERSION_64, 2);
+    writer_put_number(&out, VERSION_64, 2);
+    writer_put_number(&out, 0, 8); // disks
+    writer_put_number(&out, n, 8);
+    writer_put_number(&out, n, 8);
+    writer_put_number(&out, end - directory, 8);
+    writer_put_number(&out, directory, 8);
     strbuf_append(&out, "PK\6\7", 4);
-    put_number(&out, 0, 4);
-    put_number(&out, end, 8);
-    put_number(&out, 1, 4); // disks
+    writer_put_number(&out, 0, 4);
+    writer_put_number(&out, end, 8);
+    writer_put_number(&out, 1, 4); // disks
     strbuf_append(&out, "PK\5\6", 4);
-    put_number(&out, 0, 4);
-    put_number(&out, n < UINT16_MAX ? n : UINT16_MAX, 2);
-    put_number(&out, n < UINT16_MAX ? n : UINT16_MAX, 2);
-    put_number(&out, narrow32(end - directory), 4);
-    put_number(&out, narrow32(directory), 4);
-    put_number(&out, 0, 2); // comment
+    writer_put_number(&out, 0, 4);
+    writer_put_number(&out, n < UINT16_MAX ? n : UINT16_MAX, 2);
+    writer_put_number(&out, n < UINT16_MAX ? n : UINT16_MAX, 2);
+    writer_put_number(&out, narrow32(end - directory), 4);
+    writer_put_number(&out, narrow32(directory), 4);
+    writer_put_number(&out, 0, 2); // comment
     return write_buffer(writer, &out, err);
 }
 

@@ -8,7 +8,7 @@
 
 #include "infer/session.h"
 
-// One prompt, shorter than the context.
+// One prompt, no longer than the context; after one that fills it, a single token follows.
 struct many_prompt {
     const int32_t *ids; // [n] at least one, all of the model's
     size_t n;

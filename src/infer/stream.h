@@ -2,7 +2,7 @@
 //
 // Tokens are bytes that end anywhere: inside a character, inside a stop text. So text is held back while
 // its end may still become a stop text or is the beginning of an unfinished character. What is shown, piece
-// by piece, joins to exactly stream_text(): no stop text, no broken character at the end.
+// by piece, joins to exactly what `text` is in the end: no stop text, no broken character at the end.
 //
 // The text ends before the stop text that is complete first, byte by byte, so the result does not depend
 // on how the text was cut into tokens.

@@ -3,10 +3,9 @@
 // Reading 50,257 tokens and 50,000 merges through a strict JSON reader takes some 50 ms, most of what starting a small
 // model takes; the same vocabulary is in the program (gpt2.c). Only files equal byte for byte to OpenAI's, or to what
 // tokenizer_save() makes of them, count: anything else is read.
-#include <nettle/sha2.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "tokenizer/read.h"
 
 struct known {
@@ -46,13 +45,11 @@ static const struct known lists_of_merges[] = {
 static bool is_known(const struct read_file *file, const struct known *known) {
     while (known->sha256 != NULL && known->size != file->size) known++;
     if (known->sha256 == NULL) return false; // other sizes are not even summed
-    struct sha256_ctx context;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    char text[2 * SHA256_DIGEST_SIZE + 1];
-    sha256_init(&context);
-    sha256_update(&context, file->size, (const uint8_t *)file->bytes);
-    sha256_digest(&context, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    struct checksum sum;
+    char text[CHECKSUM_TEXT];
+    checksum_init(&sum);
+    checksum_update(&sum, file->bytes, file->size);
+    checksum_text(&sum, text);
     return strcmp(text, known->sha256) == 0;
 }
 

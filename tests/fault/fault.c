@@ -400,7 +400,13 @@ int fault_rename(const char *from, const char *to) {
     return disk_fails(ENOSPC) ? -1 : rename(from, to);
 }
 
+bool fault_plain_renames;
+
 int fault_renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags) {
+    if (fault_plain_renames && flags != 0) {
+        errno = EINVAL;
+        return -1;
+    }
     return disk_fails(ENOSPC) ? -1 : renameat2(from_directory, from, to_directory, to, flags);
 }
 

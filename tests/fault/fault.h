@@ -26,6 +26,9 @@ typedef void fault_check(void *user, bool succeeded);
 // to succeed. Returns how many calls were made to fail.
 int fault_loop(unsigned kinds, fault_body *body, fault_check *check, void *user);
 
+// While set, renameat2() has no flags, as on NFS and in other places: EINVAL. Nothing fails by that.
+extern bool fault_plain_renames;
+
 // For mkdtemp(): in memory where there is a place for that, as these tests make files by the thousand. Not to be freed.
 const char *fault_template(void);
 

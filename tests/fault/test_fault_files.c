@@ -113,14 +113,8 @@ static bool directory_body(void *user, struct llm_error *err) {
     return false;
 }
 
-static void directory_check(void *user, bool succeeded) {
-    const struct place *place = user;
-    char text[128];
-    get_file(place->inner, text, sizeof text);
-    assert_string_equal(text, succeeded ? new_text : old_text);
-    put_file(place->inner, old_text);
-    // Removing what was begun may itself fail; with the fault gone only the target may stay... or what
-    // the failure did not let us remove, which is hidden by its name.
+// Removes what is left beside the target: what had to be renamed back, what could not be removed, what was kept.
+static void sweep(const struct place *place) {
     DIR *directory = opendir(place->directory);
     for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
         if (entry->d_name[0] != '.') assert_string_equal(entry->d_name, "target");
@@ -132,6 +126,17 @@ static void directory_check(void *user, bool succeeded) {
     closedir(directory);
 }
 
+static void directory_check(void *user, bool succeeded) {
+    const struct place *place = user;
+    char text[128];
+    get_file(place->inner, text, sizeof text);
+    assert_string_equal(text, succeeded ? new_text : old_text);
+    put_file(place->inner, old_text);
+    // Removing what was begun may itself fail; with the fault gone only the target may stay... or what
+    // the failure did not let us remove, which is hidden by its name.
+    sweep(place);
+}
+
 static void a_directory_is_old_or_new(void **state) {
     struct place *place = *state;
     assert_true(directory_create(place->path, NULL));
@@ -140,6 +145,75 @@ static void a_directory_is_old_or_new(void **state) {
     fault_loop(FAULT_FILES, directory_body, directory_check, place);
     fault_loop(FAULT_DISK, directory_body, directory_check, place);
     fault_loop(FAULT_SHORT, directory_body, directory_check, place);
+}
+
+// ---- The directory writer where nothing can be exchanged --------------------------------------
+
+struct plain {
+    struct place *place;
+    struct llm_error err;
+    int n_kept, n_aside; // failures that left the new one beside the old one; both beside the target
+};
+
+static bool plain_body(void *user, struct llm_error *err) {
+    struct plain *plain = user;
+    const bool ok = directory_body(plain->place, err);
+    plain->err = *err;
+    return ok;
+}
+
+// The directory that the sentence names behind `words`.
+static void named_directory(const struct llm_error *err, const char *words, char path[256]) {
+    const char *found = strstr(err->text, words);
+    if (found == NULL) fail_msg("\"%s\" is not in: %s", words, err->text);
+    const char *name = found + strlen(words);
+    snprintf(path, 256, "%.*s", (int)strcspn(name, ",:"), name);
+}
+
+static void expect_inside(const char *path, const char *expected) {
+    char inner[300];
+    char text[128];
+    snprintf(inner, sizeof inner, "%s/contents", path);
+    get_file(inner, text, sizeof text);
+    assert_string_equal(text, expected);
+}
+
+// Old or new, and once the new one is whole it is kept, if need be under the name that the sentence says.
+static void plain_check(void *user, bool succeeded) {
+    struct plain *plain = user;
+    const struct place *place = plain->place;
+    char path[256];
+    if (!succeeded && strstr(plain->err.text, "is kept as ") != NULL) {
+        named_directory(&plain->err, "is kept as ", path);
+        expect_inside(path, new_text);
+        plain->n_kept++;
+    }
+    if (!directory_exists(place->path)) {
+        named_directory(&plain->err, "the old one as ", path);
+        expect_inside(path, old_text);
+        assert_int_equal(rename(path, place->path), 0);
+        plain->n_aside++;
+    }
+    directory_check(plain->place, succeeded);
+}
+
+static void a_directory_is_replaced_where_none_can_be_exchanged(void **state) {
+    struct plain plain = {.place = *state};
+    assert_true(directory_create(plain.place->path, NULL));
+    put_file(plain.place->inner, old_text);
+    fault_plain_renames = true;
+    struct llm_error err = {0};
+    assert_true(directory_body(plain.place, &err));
+    assert_int_equal(count_entries(plain.place->directory), 1); // what was renamed aside is gone
+    directory_check(plain.place, true);
+    fault_loop(FAULT_MEMORY, plain_body, plain_check, &plain);
+    assert_int_equal(plain.n_kept, 0); // memory is asked for before the first rename
+    fault_loop(FAULT_DISK, plain_body, plain_check, &plain);
+    fault_plain_renames = false;
+    // One sentence each: the old one cannot be renamed, once or for good; the new one cannot, and the old one can be
+    // renamed back or not.
+    assert_int_equal(plain.n_kept, 4);
+    assert_int_equal(plain.n_aside, 1);
 }
 
 // ---- Readers --------------------------------------------------------------------------------
@@ -190,6 +264,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_file_is_old_or_new, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(a_directory_is_old_or_new, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(a_directory_is_replaced_where_none_can_be_exchanged, place_setup,
+                                        place_teardown),
         cmocka_unit_test_setup_teardown(reading_says_what_failed, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(json_says_what_failed, place_setup, place_teardown),
     };

@@ -16,7 +16,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "data/text.h"
 #include "fault.h"
 
 struct place {
@@ -92,35 +91,9 @@ static void a_vocabulary_is_old_or_new(void **state) {
     fault_loop(FAULT_SHORT, train_body, train_check, place);
 }
 
-static bool documents_body(void *user, struct llm_error *err) {
-    const struct place *place = user;
-    const char *const files[] = {place->texts};
-    struct text_paths paths = {0};
-    struct text_documents *documents = NULL;
-    bool ok = text_paths_list(&paths, files, 1, err);
-    if (ok) documents = text_documents_open(&paths, 1, err);
-    ok = documents != NULL;
-    const char *text = "";
-    size_t size = 0, n = 0;
-    while (ok && text != NULL) {
-        ok = text_documents_next(documents, &text, &size, err);
-        n += text != NULL;
-    }
-    text_documents_close(documents);
-    text_paths_release(&paths);
-    return ok && n == 3;
-}
-
-static void documents_are_whole_or_refused(void **state) {
-    fault_loop(FAULT_MEMORY, documents_body, NULL, *state);
-    fault_loop(FAULT_FILES, documents_body, NULL, *state);
-    fault_loop(FAULT_SHORT, documents_body, NULL, *state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_vocabulary_is_old_or_new, place_setup, place_teardown),
-        cmocka_unit_test_setup_teardown(documents_are_whole_or_refused, place_setup, place_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

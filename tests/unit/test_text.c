@@ -1,4 +1,4 @@
-// test_text.c: data/text.h: text files of every kind as streams, which files a folder stands for, and documents.
+// test_text.c: data/text.h: text files of every kind as streams, and which files a folder stands for.
 //
 // Compressed files are made here, with liblzma's and zlib's own encoders.
 #include <setjmp.h>
@@ -330,103 +330,12 @@ static void test_folders_without_texts(void **state) {
     assert_int_equal(err.code, LLM_ERROR_NOT_FOUND);
 }
 
-// ---- Documents ------------------------------------------------------------------------------
-
-static void assert_documents(const struct text_paths *paths, const char *const *expected, size_t n) {
-    struct llm_error err = {0};
-    struct text_documents *documents = text_documents_open(paths, 1, &err);
-    assert_non_null(documents);
-    const char *text = NULL;
-    size_t size = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!text_documents_next(documents, &text, &size, &err)) fail_msg("%s", err.text);
-        assert_non_null(text);
-        assert_int_equal(size, strlen(expected[i]));
-        assert_memory_equal(text, expected[i], size);
-    }
-    for (int again = 0; again < 2; again++) {
-        assert_true(text_documents_next(documents, &text, &size, &err));
-        assert_null(text);
-    }
-    assert_int_equal(text_documents_position(documents), paths->size);
-    text_documents_close(documents);
-}
-
-static void test_documents(void **state) {
-    struct place *place = *state;
-    const char first[] = "<|endoftext|>one<|endoftext|>\n \n<|endoftext|><|endoftext|> two\n<|endoftext|>three <|endof";
-    const char second[] = "text|>four";
-    put_file(at(place, "1.txt"), first, strlen(first));
-    put_file(at(place, "2.txt"), second, strlen(second));
-    put_file(at(place, "3.txt"), "", 0);
-    struct llm_error err = {0};
-    struct text_paths paths = {0};
-    const char *const given[] = {place->folder};
-    assert_true(text_paths_list(&paths, given, 1, &err));
-    // A file's end ends a document: the mark that begins in one and goes on in the next is none.
-    const char *const expected[] = {"one", " two\n", "three <|endof", "text|>four"};
-    assert_documents(&paths, expected, 4);
-    text_paths_release(&paths);
-}
-
-// Marks at and around every place where one read ends and the next begins.
-static void test_marks_across_reads(void **state) {
-    struct place *place = *state;
-    const size_t read = 1 << 20;
-    for (size_t shift = 0; shift <= 14; shift++) {
-        char *text = make_text(2 * read + 100);
-        memcpy(text + read - shift, "<|endoftext|>", 13);
-        memcpy(text + 2 * read - 14 + shift, "<|endoftext|>", 13);
-        put_file(at(place, "long.txt"), text, 2 * read + 100);
-        text[2 * read + 100] = '\0';
-        text[read - shift] = '\0';
-        text[2 * read - 14 + shift] = '\0';
-        const char *const expected[] = {text, text + read - shift + 13, text + 2 * read - 14 + shift + 13};
-        struct llm_error err = {0};
-        struct text_paths paths = {0};
-        const char *const given[] = {place->path};
-        assert_true(text_paths_list(&paths, given, 1, &err));
-        assert_documents(&paths, expected, 3);
-        text_paths_release(&paths);
-        free(text);
-    }
-}
-
-// A damaged file ends in its sentence, not in a shorter document.
-static void test_documents_of_a_damaged_file(void **state) {
-    struct place *place = *state;
-    uint8_t packed[4096];
-    size_t n = 0;
-    pack_gzip(packed, &n, sizeof packed, "one<|endoftext|>two", 19);
-    put_file(at(place, "cut.gz"), packed, n - 3);
-    struct llm_error err = {0};
-    struct text_paths paths = {0};
-    const char *const given[] = {place->path};
-    assert_true(text_paths_list(&paths, given, 1, &err));
-    struct text_documents *documents = text_documents_open(&paths, 1, &err);
-    assert_non_null(documents);
-    const char *text = NULL;
-    size_t size = 0;
-    assert_false(text_documents_next(documents, &text, &size, &err));
-    assert_non_null(strstr(err.text, "in the middle of its compressed data"));
-    text_documents_close(documents);
-    text_paths_release(&paths);
-}
-
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_plain_files),
-        TEST(test_compressed_files),
-        TEST(test_files_that_cannot_be_read),
-        TEST(test_every_truncation),
-        TEST(test_every_byte_flipped),
-        TEST(test_bytes_behind_the_data),
-        TEST(test_folders),
-        TEST(test_folders_without_texts),
-        TEST(test_documents),
-        TEST(test_marks_across_reads),
-        TEST(test_documents_of_a_damaged_file),
+        TEST(test_plain_files),      TEST(test_compressed_files),      TEST(test_files_that_cannot_be_read),
+        TEST(test_every_truncation), TEST(test_every_byte_flipped),    TEST(test_bytes_behind_the_data),
+        TEST(test_folders),          TEST(test_folders_without_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

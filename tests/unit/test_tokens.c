@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,29 +231,39 @@ static char *make_text(uint64_t seed, size_t about, unsigned marks, size_t *size
     return text;
 }
 
-// What every reading of the documents must give: text_documents' documents, every tenth held back.
-static void expect_documents(struct place *place, const char *const *files, size_t n_files, struct ids parts[2]) {
-    struct text_paths paths = {0};
-    assert_true(text_paths_list(&paths, files, n_files, NULL));
-    struct text_documents *documents = text_documents_open(&paths, 1, NULL);
-    const char *text = NULL;
-    size_t size = 0;
-    for (int i = 1; text_documents_next(documents, &text, &size, NULL) && text != NULL; i++) {
-        add_document(&parts[i % 10 == 0], place->tokenizer, text, size);
-    }
-    text_documents_close(documents);
-    text_paths_release(&paths);
+struct texts {
+    char *texts[2]; // [sizes] of the place's two files
+    size_t sizes[2];
+};
+
+static bool only_space(const char *text, size_t size) {
+    while (size > 0 && isspace((unsigned char)text[size - 1])) size--;
+    return size == 0;
 }
 
-static void check_documents(struct place *place, size_t about, unsigned marks) {
-    size_t sizes[2];
-    char *texts[2] = {make_text(1, about, marks, &sizes[0]), make_text(2, about / 2, marks, &sizes[1])};
-    put_file(place->texts[0], texts[0], sizes[0]);
-    put_file(place->texts[1], texts[1], sizes[1]);
+// What every reading of the documents must give: what marks and the ends of files part and is not only white space,
+// every tenth held back.
+static void expect_documents(struct place *place, const struct texts *given, struct ids parts[2]) {
+    const size_t mark_size = strlen(TEXT_DOCUMENT_END);
+    int n = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *at = given->texts[i];
+        const char *const end = at + given->sizes[i];
+        for (const char *mark = at; mark != NULL; at = mark + mark_size) {
+            mark = memmem(at, (size_t)(end - at), TEXT_DOCUMENT_END, mark_size);
+            const size_t size = (size_t)((mark == NULL ? end : mark) - at);
+            if (!only_space(at, size)) add_document(&parts[++n % 10 == 0], place->tokenizer, at, size);
+        }
+    }
+}
+
+// Takes over the texts.
+static void check_documents(struct place *place, struct texts given) {
     const char *const files[] = {place->texts[0], place->texts[1]};
+    for (int i = 0; i < 2; i++) put_file(files[i], given.texts[i], given.sizes[i]);
     struct ids *parts = calloc(2, sizeof *parts);
     assert_non_null(parts);
-    expect_documents(place, files, 2, parts);
+    expect_documents(place, &given, parts);
     char *first = NULL;
     size_t first_size = 0;
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
@@ -279,15 +290,32 @@ static void check_documents(struct place *place, size_t about, unsigned marks) {
     free(first);
     for (int i = 0; i < 2; i++) {
         free(parts[i].items);
-        free(texts[i]);
+        free(given.texts[i]);
     }
     free(parts);
 }
 
+static struct texts make_texts(size_t about, unsigned marks) {
+    struct texts made;
+    for (int i = 0; i < 2; i++) made.texts[i] = make_text((uint64_t)i + 1, about >> i, marks, &made.sizes[i]);
+    return made;
+}
+
 static void test_documents_of_all_sizes(void **state) {
-    check_documents(*state, 200000, 100); // many in one block
-    check_documents(*state, 3000000, 1);  // larger than blocks
-    check_documents(*state, 20000, 300);  // most of them empty or white space
+    check_documents(*state, make_texts(200000, 100)); // many in one block
+    check_documents(*state, make_texts(3000000, 1));  // larger than blocks
+    check_documents(*state, make_texts(20000, 300));  // most of them empty or white space
+}
+
+// Marks at and around the place where one read ends and the next begins.
+static void test_marks_across_reads(void **state) {
+    static const size_t befores[] = {0, 1, 6, 12, 13}; // bytes of the mark in the first read
+    const size_t read = 1 << 20;
+    for (size_t i = 0; i < sizeof befores / sizeof befores[0]; i++) {
+        struct texts given = make_texts(read + 1000, 1);
+        memcpy(given.texts[0] + read - befores[i], TEXT_DOCUMENT_END, strlen(TEXT_DOCUMENT_END));
+        check_documents(*state, given);
+    }
 }
 
 // Where character number `n` begins.
@@ -534,6 +562,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_as_the_book, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_documents_of_all_sizes, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_marks_across_reads, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_characters_of_larger_texts, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_files_are_parted_by_the_mark, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_too_few_documents, place_setup, place_teardown),

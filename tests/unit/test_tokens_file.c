@@ -81,9 +81,6 @@ static void test_windows_at_the_edges(void **state) {
     assert_non_null(strstr(err.text, "a.tokens: was changed while it was in use"));
     windows = token_windows(&file, 2, 1);
     assert_int_equal(windows.n, 3);
-    assert_int_equal(token_windows_batches(&windows, 2, true), 1);
-    assert_int_equal(token_windows_batches(&windows, 2, false), 2);
-    assert_int_equal(token_windows_batches(&windows, 3, false), 1);
 }
 
 int main(void) {

@@ -60,8 +60,6 @@ static void activation_backward(float *dx, const float *dout, const float *x, en
     }
 }
 
-typedef uint8_t vb __attribute__((vector_size(LANES)));
-
 INLINE vf dropped(vf x, const uint8_t *keep, int n, float scale) {
     vb bytes = {0};
     memcpy(&bytes, keep, (size_t)n);
@@ -83,8 +81,8 @@ static void dropout(float *out, const float *x, const uint8_t *keep, float scale
 // LANES weights: ref_adamw() has the lines one by one, with the same roundings.
 INLINE vf adamw_step(vf w, vf *m, vf *v, vf gradient, const struct adamw_factors *f) {
     const vf g = vf_product(gradient, vf_splat(f->grad_scale));
-    *m = vf_fma(vf_splat(f->rate1), g - *m, *m);
-    *v = vf_fma(vf_splat(f->rate2) * g, g, *v * vf_splat(f->beta2));
+    *m = vf_multiply_add(vf_splat(f->rate1), g - *m, *m);
+    *v = vf_multiply_add(vf_splat(f->rate2) * g, g, *v * vf_splat(f->beta2));
     const vf denominator = vf_sqrt(*v) / vf_splat(f->deviation) + vf_splat(f->epsilon);
     return vf_product(w, vf_splat(f->decay)) - vf_splat(f->step_size) * *m / denominator;
 }

@@ -101,8 +101,8 @@ INLINE vf vf_select(vi mask, vf a, vf b) {
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
-// a * b + c, by name where it matters that every copy of an expression rounds alike: left to itself a compiler may fuse
-// it in one loop and not in the other.
+// a * b + c, by name where it matters which product is the fused one, or that every copy of an expression rounds alike:
+// left to itself a compiler may fuse it in one loop and not in the other.
 INLINE vf vf_multiply_add(vf a, vf b, vf c) {
 #if LANES == 16 && defined(__AVX512F__)
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -139,20 +139,9 @@ INLINE vf vf_min(vf a, vf b) {
 #endif
 }
 
-// a * b + c, one rounding where the level has FMA: for saying which product is the fused one.
-INLINE vf vf_fma(vf a, vf b, vf c) {
-#if LANES == 16 && defined(__AVX512F__)
-    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif LANES == 8 && defined(__FMA__)
-    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#else
-    return a * b + c;
-#endif
-}
-
 // a * b with a rounding of its own, which the compiler does not fuse with what is added next.
 INLINE vf vf_product(vf a, vf b) {
-    return vf_fma(a, b, vf_splat(-0.0f));
+    return vf_multiply_add(a, b, vf_splat(-0.0f));
 }
 
 INLINE vf vf_sqrt(vf x) {
