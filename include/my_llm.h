@@ -238,7 +238,8 @@ LLM_API void llm_tokenizer_train_options_init(struct llm_tokenizer_train_options
 // Learns a vocabulary (byte-level BPE, GPT-2's pre-split) from texts: files, plain, .xz or .gz, or folders of
 // *.txt, *.text and *.md. <|endoftext|> parts documents; it gets the last id. The merges are those that Hugging
 // Face tokenizers learn from the same documents. When the text has too few different words, the vocabulary stays
-// smaller than asked for. `options` may be NULL.
+// smaller than asked for. A text with more than 64 MiB on end in which no white space follows a word is refused.
+// `options` may be NULL.
 LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size_t n_files,
                                                   const struct llm_tokenizer_train_options *options,
                                                   struct llm_error *err);

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 json_t *json_parse(const char *bytes, size_t size, struct llm_error *err) {
     if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
@@ -49,6 +50,29 @@ char *json_dump(const json_t *value, size_t flags) {
     }
     text[size] = '\0';
     return text;
+}
+
+json_t *json_text(const char *text, size_t size) {
+    struct strbuf buf;
+    strbuf_init(&buf, SIZE_MAX / 4);
+    for (size_t at = 0; at < size;) {
+        int32_t code;
+        const size_t length = utf8_decode(text + at, size - at, &code);
+        if (code < 0) {
+            strbuf_puts(&buf, "\xef\xbf\xbd");
+        } else {
+            strbuf_append(&buf, text + at, length);
+        }
+        at += length;
+    }
+    json_t *string = NULL;
+    if (strbuf_ok(&buf)) string = json_stringn(buf.size > 0 ? buf.bytes : "", buf.size);
+    strbuf_release(&buf);
+    return string;
+}
+
+json_t *json_name(const char *name) {
+    return name == NULL ? json_null() : json_text(name, strlen(name));
 }
 
 // "<key> is <value>, <expected> was expected"; a long value is cut.

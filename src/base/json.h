@@ -19,6 +19,12 @@ json_t *json_parse_file(const char *path, size_t max_size, struct llm_error *err
 // Use this and not json_dumps(), which leaves a key out, and says nothing, when memory runs out right there.
 char *json_dump(const json_t *value, size_t flags);
 
+// Text that may not be UTF-8, which JSON must be, as a string: what is none becomes U+FFFD. NULL when memory ran out.
+json_t *json_text(const char *text, size_t size);
+// A file, a folder or a model, whose name may be any bytes on Linux, for a record that people read: never compare it
+// with the name itself. null for NULL.
+json_t *json_name(const char *name);
+
 // Each looks `key` up in `object`. A missing or null key leaves *value alone and is fine; a value of
 // the wrong type, or out of range, is an error: "n_layer is "12", an integer was expected".
 bool json_get_int(const json_t *object, const char *key, int64_t min, int64_t max, int64_t *value,

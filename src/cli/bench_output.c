@@ -131,8 +131,8 @@ static json_t *machine_json(const struct llm_machine *machine) {
 }
 
 static json_t *model_json(const struct llm_model_info *model) {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "path", model->path, "format", model->format,
-                     "dtype", model->dtype, "memory_dtype", model->memory_dtype, "bytes_step",
+    return json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s}", "path", json_name(model->path), "format",
+                     model->format, "dtype", model->dtype, "memory_dtype", model->memory_dtype, "bytes_step",
                      (json_int_t)model->bytes_step, "n_params", (json_int_t)model->n_params, "bytes_weights",
                      (json_int_t)model->bytes_weights, "isa", model->isa, "compute", model->compute);
 }

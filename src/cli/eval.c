@@ -107,7 +107,7 @@ static bool print_json(const struct llm_evaluation *evaluation, const char *mode
     // exp() of a large loss is infinite, which JSON cannot say.
     json_t *perplexity = isfinite(evaluation->perplexity) ? json_real(evaluation->perplexity) : json_null();
     json_t *error = isfinite(evaluation->perplexity_error) ? json_real(evaluation->perplexity_error) : json_null();
-    json_t *object = json_pack("{s:s?, s:f, s:f, s:o, s:o, s:I}", "model", model, "loss", evaluation->loss,
+    json_t *object = json_pack("{s:o, s:f, s:f, s:o, s:o, s:I}", "model", json_name(model), "loss", evaluation->loss,
                                "loss_error", evaluation->loss_error, "perplexity", perplexity, "perplexity_error",
                                error, "tokens", (json_int_t)evaluation->n_tokens);
     char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

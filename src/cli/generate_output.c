@@ -9,8 +9,6 @@
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "base/str.h"
-#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 
@@ -95,26 +93,7 @@ static void put_ids(struct output *output, const struct llm_sample *sample) {
     put(output, "\n", 1);
 }
 
-// A token as a JSON string, which shows spaces and newlines; what is no UTF-8 by U+FFFD.
-static json_t *json_text(const char *text, size_t size) {
-    struct strbuf buf;
-    strbuf_init(&buf, SIZE_MAX / 4);
-    for (size_t at = 0; at < size;) {
-        int32_t code;
-        const size_t length = utf8_decode(text + at, size - at, &code);
-        if (code < 0) {
-            strbuf_puts(&buf, "\xef\xbf\xbd");
-        } else {
-            strbuf_append(&buf, text + at, length);
-        }
-        at += length;
-    }
-    json_t *string = NULL;
-    if (strbuf_ok(&buf)) string = json_stringn(buf.size > 0 ? buf.bytes : "", buf.size);
-    strbuf_release(&buf);
-    return string;
-}
-
+// A token as a JSON string, which shows spaces and newlines.
 static json_t *token_text(const struct output *output, int32_t id) {
     size_t size = 0;
     const char *text = output->tokenizer == NULL ? NULL : llm_tokenizer_token(output->tokenizer, id, &size);
@@ -225,9 +204,9 @@ static bool print_json(struct output *output, const struct llm_generation *gener
         json_array_append_new(samples, sample_json(output, &generation->samples[s], s));
     }
     json_t *prompt = output->prompt == NULL ? json_null() : json_text(output->prompt, output->prompt_size);
-    json_t *object = json_pack("{s:s?, s:o, s:o, s:o, s:o}", "model", output->model, "prompt", prompt, "prompt_ids",
-                               ids_json(output->prompt_ids, output->n_prompt_ids), "samples", samples, "timings",
-                               timings_json(generation));
+    json_t *object = json_pack("{s:o, s:o, s:o, s:o, s:o}", "model", json_name(output->model), "prompt", prompt,
+                               "prompt_ids", ids_json(output->prompt_ids, output->n_prompt_ids), "samples", samples,
+                               "timings", timings_json(generation));
     char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text != NULL && (puts(text) < 0 || fflush(stdout) != 0)) output->failed = true;
     free(text);

@@ -130,8 +130,8 @@ static json_t *labels_json(const struct llm_model_info *info) {
 static json_t *files_json(const struct llm_model_info *info) {
     json_t *files = json_array();
     for (int i = 0; i < info->n_files; i++) {
-        json_array_append_new(
-            files, json_pack("{s:s, s:I}", "path", info->files[i].path, "size", (json_int_t)info->files[i].size));
+        json_array_append_new(files, json_pack("{s:o, s:I}", "path", json_name(info->files[i].path), "size",
+                                               (json_int_t)info->files[i].size));
     }
     return files;
 }
@@ -140,10 +140,10 @@ static bool print_json(const struct llm_model_info *info) {
     // Not counted (--no-check): null.
     json_t *nonfinite = info->n_nonfinite < 0 ? json_null() : json_integer((json_int_t)info->n_nonfinite);
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:b, s:i, s:o, s:I, s:o, s:o, "
+        "{s:o, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:b, s:b, s:b, s:b, s:i, s:o, s:I, s:o, s:o, "
         "s:o, "
         "s:{s:I, s:I, s:I, s:I, s:I}, s:s, s:s, s:i}",
-        "path", info->path, "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
+        "path", json_name(info->path), "format", info->format, "dtype", info->dtype, "n_layer", info->n_layer, "n_head",
         info->n_head, "n_embd", info->n_embd, "n_inner", info->n_inner, "n_ctx", info->n_ctx, "vocab_size",
         info->vocab_size, "activation", info->activation, "layer_norm_epsilon", info->layer_norm_epsilon, "tied_head",
         info->tied_head, "scale_attn_weights", info->scale_attn_weights, "scale_attn_by_layer",

@@ -383,7 +383,8 @@ const struct command command_tokenize = {
                    "--train learns a byte-level BPE vocabulary from texts: files, plain, .xz or .gz, and folders of\n"
                    "*.txt, *.text and *.md. <|endoftext|> parts documents and gets the last id. The merges are those\n"
                    "that Hugging Face tokenizers learn from the same documents. A text with few different words gives\n"
-                   "fewer ids than asked for.",
+                   "fewer ids than asked for; one with more than 64 MiB on end in which no white space follows a word\n"
+                   "is refused.",
     .examples = "  $ echo -n 'Hello world' | my-llm tokenize\n"
                 "  15496 995\n"
                 "  $ my-llm tokenize --count book.txt\n"

@@ -1,7 +1,7 @@
 // train_tokenizer.c: llm_tokenizer_train(): files to a vocabulary.
 //
 // One thread reads and decompresses, cutting the text into blocks; each block becomes a task that counts its
-// pieces. When enough blocks wait, the reader counts one itself, so memory stays bounded and every core works
+// pieces. When enough text waits, the reader counts a block itself, so memory stays bounded and every core works
 // whether reading or counting is the slower part.
 #include <omp.h>
 #include <stdatomic.h>
@@ -15,7 +15,10 @@
 
 enum {
     BLOCK = 1 << 20, // bytes
-    BLOCKS_PER_THREAD = 4
+    BLOCKS_PER_THREAD = 4,
+    // A stretch without a place to cut that is longer than this is no text. Learning takes up to nine times its bytes,
+    // and a small .xz can claim any size.
+    LONGEST_BLOCK = 64 << 20
 };
 
 void llm_tokenizer_train_options_init(struct llm_tokenizer_train_options *options) {
@@ -28,7 +31,7 @@ struct job {
     struct bpe_trainer *trainer;
     int n_threads;
     int64_t position;       // bytes of the files before the present one
-    atomic_int n_waiting;   // blocks not yet counted
+    atomic_size_t waiting;  // bytes of the blocks not yet counted
     atomic_bool failed;     // in a task
     struct llm_error error; // of the first task that failed, written by it alone
 };
@@ -45,12 +48,13 @@ static void count_block(struct job *job, char *text, size_t size) {
         if (!atomic_exchange(&job->failed, true)) job->error = error;
     }
     free(text);
-    atomic_fetch_sub(&job->n_waiting, 1);
+    atomic_fetch_sub(&job->waiting, size);
 }
 
 // Makes a task of text [size], which the task frees.
 static void submit(struct job *job, char *text, size_t size) {
-    const bool later = atomic_fetch_add(&job->n_waiting, 1) < BLOCKS_PER_THREAD * job->n_threads;
+    const size_t most = (size_t)BLOCKS_PER_THREAD * BLOCK * (size_t)job->n_threads;
+    const bool later = atomic_fetch_add(&job->waiting, size) < most;
 #pragma omp task default(none) firstprivate(job, text, size) if (later)
     count_block(job, text, size);
 }
@@ -69,9 +73,17 @@ static bool cut_block(struct job *job, struct pending *pending, bool at_end, str
     return true;
 }
 
-static bool read_block(struct text_file *file, struct pending *pending, bool *at_end, struct llm_error *err) {
+static bool read_block(struct text_file *file, const char *path, struct pending *pending, bool *at_end,
+                       struct llm_error *err) {
+    if (pending->size > LONGEST_BLOCK) {
+        return error_set(err, LLM_ERROR_UNSUPPORTED,
+                         "%s: has more than %d bytes on end in which no white space follows a word; is it text? Break "
+                         "it into lines",
+                         path, LONGEST_BLOCK);
+    }
     if (pending->capacity - pending->size < BLOCK) {
-        const size_t capacity = pending->capacity * 2 + BLOCK;
+        size_t capacity = pending->capacity * 2 + BLOCK;
+        if (capacity > LONGEST_BLOCK + BLOCK) capacity = LONGEST_BLOCK + BLOCK;
         char *text = realloc(pending->text, capacity);
         if (text == NULL) return error_memory(err, "block of text");
         pending->text = text;
@@ -99,7 +111,7 @@ static bool count_file(struct job *job, const char *path, struct llm_error *err)
     bool ok = pending.text != NULL, at_end = false;
     if (!ok) error_memory(err, "block of text");
     while (ok && !at_end && !atomic_load(&job->failed)) {
-        ok = read_block(file, &pending, &at_end, err) && report(job, path, text_file_position(file), err) &&
+        ok = read_block(file, path, &pending, &at_end, err) && report(job, path, text_file_position(file), err) &&
              cut_block(job, &pending, at_end, err);
     }
     free(pending.text);

@@ -141,9 +141,9 @@ static json_t *config_of(const struct lora *lora, const struct llm_engine *engin
     const bool is_whole = lora->alpha == floor(lora->alpha);
     json_t *alpha = is_whole ? json_integer((json_int_t)lora->alpha) : json_real(lora->alpha);
     json_t *kept = labels ? json_pack("[s, s]", "score", "ln_f") : json_null();
-    return json_pack("{s:s, s:s, s:s, s:i, s:o, s:f, s:s, s:b, s:b, s:[s, s, s], s:o, s:o, s:o}", "peft_type", "LORA",
-                     "task_type", labels ? "SEQ_CLS" : "CAUSAL_LM", "base_model_name_or_path", engine->path, "r",
-                     lora->rank, "lora_alpha", alpha, "lora_dropout", 0.0, "bias", "none", "fan_in_fan_out", true,
+    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:f, s:s, s:b, s:b, s:[s, s, s], s:o, s:o, s:o}", "peft_type", "LORA",
+                     "task_type", labels ? "SEQ_CLS" : "CAUSAL_LM", "base_model_name_or_path", json_name(engine->path),
+                     "r", lora->rank, "lora_alpha", alpha, "lora_dropout", 0.0, "bias", "none", "fan_in_fan_out", true,
                      "inference_mode", true, "target_modules", "c_attn", "c_proj", "c_fc", "layers_to_transform",
                      layers_json(lora, &engine->config), "layers_pattern", some ? json_string("h") : json_null(),
                      "modules_to_save", kept);

@@ -280,12 +280,12 @@ static bool describe(struct classify_run *run, struct llm_error *err) {
                               (json_int_t)crc, "data", (json_int_t)data->checksum, "labels", labels, "pooling",
                               data->n_padded > 0 ? "last-position" : "last-token", "max_tokens", data->max_tokens,
                               "class_weights", options->class_weights, "train_layers", options->train_layers);
-    run->details = json_pack("{s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:b}", "task", "classify", "file",
-                             options->data.path, "model", options->model, "train_texts", (json_int_t)data->split.train,
-                             "validation_texts", (json_int_t)(data->split.validation - data->split.train), "test_texts",
-                             (json_int_t)(data->split.n - data->split.validation), "texts_cut", (json_int_t)data->n_cut,
-                             "rows_left_out", (json_int_t)(data->rows.n_empty + data->rows.n_unlabelled), "balanced",
-                             options->balance);
+    run->details = json_pack(
+        "{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "task", "classify", "file", json_name(options->data.path),
+        "model", json_name(options->model), "train_texts", (json_int_t)data->split.train, "validation_texts",
+        (json_int_t)(data->split.validation - data->split.train), "test_texts",
+        (json_int_t)(data->split.n - data->split.validation), "texts_cut", (json_int_t)data->n_cut, "rows_left_out",
+        (json_int_t)(data->rows.n_empty + data->rows.n_unlabelled), "balanced", options->balance);
     run->measures = json_pack("{s:[]}", "epoch_accuracy");
     json_decref(labels);
     return (ok && run->identity != NULL && run->details != NULL && run->measures != NULL) ||

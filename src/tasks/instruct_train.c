@@ -141,12 +141,12 @@ static bool describe(struct instruct_run *run, struct llm_error *err) {
                               config->n_ctx, "vocab_size", config->vocab_size, "tied_head", config->tied_head,
                               "initial_weights_crc32c", (json_int_t)crc, "data", (json_int_t)data->checksum, "loss",
                               data->response_only ? "response" : "all", "max_length", data->examples.max_length);
-    run->details = json_pack("{s:s, s:s, s:s?, s:s#, s:I, s:I, s:I, s:I}", "task", "instruct", "file", options->data,
-                             "model", options->model, "template", data->template.text, (int)data->template.size,
-                             "train_entries", (json_int_t)data->split.train, "test_entries",
-                             (json_int_t)(data->split.validation - data->split.train), "validation_entries",
-                             (json_int_t)(data->split.n - data->split.validation), "entries_cut",
-                             (json_int_t)data->examples.n_cut);
+    run->details = json_pack(
+        "{s:s, s:o, s:o, s:s#, s:I, s:I, s:I, s:I}", "task", "instruct", "file", json_name(options->data), "model",
+        json_name(options->model), "template", data->template.text, (int)data->template.size, "train_entries",
+        (json_int_t)data->split.train, "test_entries", (json_int_t)(data->split.validation - data->split.train),
+        "validation_entries", (json_int_t)(data->split.n - data->split.validation), "entries_cut",
+        (json_int_t)data->examples.n_cut);
     return (run->identity != NULL && run->details != NULL) || error_memory(err, "settings");
 }
 

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 enum {
     MAX_BODY = 1 << 20,    // bytes of an answer with all that is around it; streamed, a token takes about 200
@@ -52,6 +53,11 @@ bool judge_open(struct judge *judge, const struct llm_score_options *options, st
     }
     if (options->api_key != NULL && has_control(options->api_key)) {
         return error_set(err, LLM_ERROR_ARGUMENT, "the API key has white space or control characters in it");
+    }
+    if (!utf8_valid(options->judge, strlen(options->judge))) {
+        char quoted[STR_QUOTE_SIZE];
+        return error_set(err, LLM_ERROR_ARGUMENT, "the judge's name is %s, which is not UTF-8 as a server's must be",
+                         str_quote(options->judge, quoted));
     }
     judge->url = chat_url(options);
     if (options->api_key != NULL && asprintf(&judge->authorization, "Bearer %s", options->api_key) < 0) {

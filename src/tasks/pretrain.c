@@ -188,12 +188,12 @@ static bool describe(struct pretrain *run, const char *const *files, size_t n_fi
         json_pack("{s:o, s:i, s:s}", "model", model_json(run), "context", run->context, "data", run->tokens.checksum);
     json_t *names = json_array();
     bool ok = run->identity != NULL && names != NULL;
-    for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_string_nocheck(files[i])) == 0;
+    for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_name(files[i])) == 0;
     if (ok) {
         run->details =
-            json_pack("{s:s, s:O, s:s?, s:s?, s:f, s:I, s:I, s:I, s:I}", "task", "pretrain", "files", names, "init",
-                      options->init, "tokenizer", options->tokenizer, "val_split", options->val_split, "train_tokens",
-                      (json_int_t)run->tokens.train.n_tokens, "validation_tokens",
+            json_pack("{s:s, s:O, s:o, s:o, s:f, s:I, s:I, s:I, s:I}", "task", "pretrain", "files", names, "init",
+                      json_name(options->init), "tokenizer", json_name(options->tokenizer), "val_split",
+                      options->val_split, "train_tokens", (json_int_t)run->tokens.train.n_tokens, "validation_tokens",
                       (json_int_t)run->tokens.validation.n_tokens, "train_bytes", (json_int_t)run->tokens.train.n_bytes,
                       "validation_bytes", (json_int_t)run->tokens.validation.n_bytes);
     }

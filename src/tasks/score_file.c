@@ -114,7 +114,7 @@ bool score_file_set(struct score_file *file, size_t i, int score, const char *an
     if (score >= 0) {
         json_object_del(entry, "score_answer");
     } else {
-        ok = ok && json_object_set_new(entry, "score_answer", json_string(answer)) == 0;
+        ok = ok && json_object_set_new(entry, "score_answer", json_text(answer, strlen(answer))) == 0;
     }
     file->states[i] = score < 0 ? SCORE_FAILED : SCORE_MADE;
     return ok || error_memory(err, "scores");

@@ -100,6 +100,21 @@ def test_what_is_there_stays(my_llm, fixtures, tmp_path):
     assert learn(my_llm, out, fixtures / "prose.txt", more=["--force"]).code == 1
 
 
+@pytest.mark.parametrize("byte", [b"a", b" "])
+def test_a_stretch_without_a_place_to_cut(my_llm, fixtures, tmp_path, byte):
+    """A few kB of .xz may hold any amount of one word: it is refused in time, and a long word of a true text is not."""
+    text = (fixtures / "prose.txt").read_bytes()
+    long = tmp_path / "long.xz"
+    long.write_bytes(lzma.compress(text + byte * (70 << 20), preset=0))
+    result = learn(my_llm, tmp_path / "out", long)
+    sentence = "has more than 67108864 bytes on end in which no white space follows a word; is it text? Break it into lines"
+    assert result.code == 1 and result.err.endswith(f"my-llm: {long}: {sentence}\n")
+    assert not (tmp_path / "out").exists()
+    long.write_bytes(lzma.compress((byte * (3 << 20) + b" x\n") * 8 + text, preset=0))
+    result = learn(my_llm, tmp_path / "out", long, size=300, more=["--threads", 1])
+    assert result.code == 0, result
+
+
 def test_missing_files(my_llm, fixtures, tmp_path):
     result = learn(my_llm, tmp_path / "out", fixtures / "prose.txt", "no-such.txt", cwd=tmp_path)
     assert (result.code, result.err) == (1, "my-llm: no-such.txt: cannot open this file: No such file or directory\n")

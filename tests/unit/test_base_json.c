@@ -198,6 +198,35 @@ static void a_file_is_named(void **state) {
     unlink(path);
 }
 
+static void any_bytes_are_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {"", ""},
+        {"caf\xc3\xa9.csv", "caf\xc3\xa9.csv"},
+        {"caf\xe9.csv", "caf\xef\xbf\xbd.csv"},
+        {"\xff\xc3", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"a\nb\x01\\", "a\nb\x01\\"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *name = json_name(cases[i].text);
+        assert_string_equal(json_string_value(name), cases[i].expected);
+        char *dumped = json_dump(name, JSON_ENCODE_ANY);
+        json_t *again = json_parse(dumped, strlen(dumped), NULL);
+        assert_true(json_equal(name, again));
+        json_decref(again);
+        free(dumped);
+        json_decref(name);
+    }
+    assert_true(json_is_null(json_name(NULL)));
+    json_t *text = json_text("a\0\xff", 3);
+    assert_int_equal(json_string_length(text), 5);
+    assert_memory_equal(json_string_value(text), "a\0\xef\xbf\xbd", 5);
+    json_decref(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_json),
@@ -206,6 +235,7 @@ int main(void) {
         cmocka_unit_test(getters_want_their_type),
         cmocka_unit_test(a_long_wrong_value_is_cut_and_cleaned),
         cmocka_unit_test(a_file_is_named),
+        cmocka_unit_test(any_bytes_are_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
