@@ -15,6 +15,7 @@ struct fault_run {
     char folder[64], data[80], cache[80], out[80];
     char *weights; // [size] of the run that nothing disturbed
     size_t size;
+    bool refused; // a picture was, in the run that is going on
 };
 
 // Settings that all such runs share: short, with a checkpoint after each step.
