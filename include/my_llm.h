@@ -612,7 +612,7 @@ struct llm_classify_measures {
     double precision, recall, f1; // means over the labels
     int n_labels;
     struct llm_label_measures *labels; // [n_labels]
-    int64_t *confusion;                // [n_labels (true), n_labels (predicted)]
+    int64_t *confusion;                // [n_labels (true), n_labels (predicted)]; NULL: there are more than 200
     char *text;                        // all this and the worst mistakes, in Markdown
 };
 

@@ -35,9 +35,9 @@ static void eval_init(void *memory) {
 
 static json_t *label_json(const struct llm_classify_measures *measures, int i) {
     const struct llm_label_measures *label = &measures->labels[i];
-    json_t *row = json_array();
+    json_t *row = measures->confusion == NULL ? json_null() : json_array();
     bool ok = row != NULL;
-    for (int j = 0; ok && j < measures->n_labels; j++) {
+    for (int j = 0; ok && measures->confusion != NULL && j < measures->n_labels; j++) {
         ok = json_array_append_new(row, json_integer(measures->confusion[i * measures->n_labels + j])) == 0;
     }
     if (!ok) return NULL;
@@ -90,9 +90,11 @@ const struct command command_classify_eval = {
     .name = "classify eval",
     .summary = "measure a classifier on labelled texts",
     .usage = "[options] DIR FILE",
-    .description = "Classifies the texts of FILE (.csv, .tsv, .json, .jsonl) with the classifier in DIR, and prints "
-                   "accuracy, precision, recall and F1 of each label, which label was taken for which, and the worst "
-                   "mistakes, as Markdown or JSON.",
+    .description =
+        "Classifies the texts of FILE (.csv, .tsv, .json, .jsonl) with the classifier in DIR, and prints "
+        "accuracy, precision, recall and F1 of each label, which label was taken for which, and the worst "
+        "mistakes, as Markdown or JSON. JSON's predicted_as of a label has how many of its texts were taken for "
+        "each label, in their order; with more than 200 labels it is null.",
     .examples = "  $ my-llm classify eval classification classification/test.csv",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -38,6 +38,10 @@ static void tell_rows(const struct classify_data *data, const struct llm_classif
                   "without label",
                   options->data.path, rows->n_read, rows->text_column, rows->label_column, rows->n_labels,
                   rows->n_empty, rows->n_unlabelled);
+    if (rows->n_labels <= METRICS_MOST_MATRIX) return;
+    engine_notice(&options->train.callbacks,
+                  "%s: column %s has %d different labels, which is a lot; is another one the label (--label-column)?",
+                  options->data.path, rows->label_column, rows->n_labels);
 }
 
 static bool draw(struct classify_data *data, const struct llm_classify_options *options, struct llm_error *err) {

@@ -13,7 +13,7 @@
 enum {
     BATCH_TOKENS = 512, // at least one text; products run at their full rate from 256 tokens on
     MOST_MISTAKES = 20,
-    MAX_TEXT = 1 << 24
+    MAX_TEXT = 1 << 30 // bytes of a report; each label has a line
 };
 
 // One text as ids.
@@ -97,7 +97,14 @@ static void add(struct classifying *work, size_t i) {
     packed_add(&work->packed, (int64_t)text->number, &example, 1);
 }
 
-static bool run_batch(struct classifying *work, int32_t *labels, float *probabilities, struct llm_error *err) {
+// Where the answers go.
+struct answers {
+    int32_t *labels;      // [n]
+    float *likeliest;     // [n] of that label; NULL: not wanted
+    float *probabilities; // [n, n_labels] likewise
+};
+
+static bool run_batch(struct classifying *work, const struct answers *answers, struct llm_error *err) {
     const struct batch *batch = &work->packed.batch;
     const float *logits;
     if (!forward_hidden(work->engine, &work->activations, batch, NULL, err) ||
@@ -107,9 +114,12 @@ static bool run_batch(struct classifying *work, int32_t *labels, float *probabil
     const int n_labels = work->head.n_labels;
     for (int i = 0; i < batch->n_rows; i++) {
         const size_t number = (size_t)work->packed.examples[i];
-        float *to = probabilities != NULL ? probabilities + number * (size_t)n_labels : work->head.probabilities;
-        labels[number] = classify_softmax(logits + (size_t)i * (size_t)n_labels, n_labels, to);
-        if (isfinite(to[labels[number]])) continue;
+        float *to = answers->probabilities != NULL ? answers->probabilities + number * (size_t)n_labels
+                                                   : work->head.probabilities;
+        const int32_t label = classify_softmax(logits + (size_t)i * (size_t)n_labels, n_labels, to);
+        answers->labels[number] = label;
+        if (answers->likeliest != NULL) answers->likeliest[number] = to[label];
+        if (isfinite(to[label])) continue;
         return error_set(err, LLM_ERROR_FORMAT, "%s: gives a text a logit that is no number: its weights are damaged",
                          work->engine->path);
     }
@@ -125,8 +135,8 @@ static bool check_classifier(const struct llm_engine *engine, struct llm_error *
            error_set(err, LLM_ERROR_ARGUMENT, "%s: has no vocabulary, which texts need", engine->path);
 }
 
-bool llm_classify(struct llm_engine *engine, const char *const *texts, const size_t *sizes, size_t n, int32_t *labels,
-                  float *probabilities, struct llm_error *err) {
+static bool classify(struct llm_engine *engine, const char *const *texts, const size_t *sizes, size_t n,
+                     const struct answers *answers, struct llm_error *err) {
     if (!check_classifier(engine, err)) return false;
     if (n == 0) return true;
     struct classifying work = {.engine = engine, .n = n, .texts = calloc(n, sizeof *work.texts)};
@@ -135,10 +145,15 @@ bool llm_classify(struct llm_engine *engine, const char *const *texts, const siz
     for (size_t i = 0; ok && i < n;) {
         packed_clear(&work.packed);
         while (i < n && work.packed.batch.n_tokens + (int)work.texts[i].n <= work.max_tokens) add(&work, i++);
-        ok = run_batch(&work, labels, probabilities, err);
+        ok = run_batch(&work, answers, err);
     }
     release(&work);
     return ok;
+}
+
+bool llm_classify(struct llm_engine *engine, const char *const *texts, const size_t *sizes, size_t n, int32_t *labels,
+                  float *probabilities, struct llm_error *err) {
+    return classify(engine, texts, sizes, n, &(struct answers){.labels = labels, .probabilities = probabilities}, err);
 }
 
 // ---- A file of labelled texts ---------------------------------------------------------------
@@ -171,30 +186,31 @@ static bool read_rows(struct rows *rows, const struct llm_engine *engine, const 
 
 static bool predict_rows(struct llm_engine *engine, const struct rows *rows, struct prediction *predictions,
                          struct llm_error *err) {
-    const size_t n = rows->n, n_labels = (size_t)engine->config.n_labels;
+    const size_t n = rows->n;
     const char **texts = calloc(n + 1, sizeof *texts); // NOLINT(bugprone-sizeof-expression): pointers
     size_t *sizes = calloc(n + 1, sizeof *sizes);
     int32_t *labels = calloc(n + 1, sizeof *labels);
-    float *probabilities = calloc((n + 1) * n_labels, sizeof *probabilities);
-    bool ok = texts != NULL && sizes != NULL && labels != NULL && probabilities != NULL;
+    float *likeliest = calloc(n + 1, sizeof *likeliest);
+    bool ok = texts != NULL && sizes != NULL && labels != NULL && likeliest != NULL;
     if (!ok) error_memory(err, "texts");
     for (size_t i = 0; ok && i < n; i++) {
         texts[i] = rows->items[i].text;
         sizes[i] = rows->items[i].size;
     }
-    ok = ok && llm_classify(engine, texts, sizes, n, labels, probabilities, err);
+    const struct answers answers = {.labels = labels, .likeliest = likeliest};
+    ok = ok && classify(engine, texts, sizes, n, &answers, err);
     for (size_t i = 0; ok && i < n; i++) {
         predictions[i] = (struct prediction){
             .label = rows->items[i].label,
             .predicted = labels[i],
-            .probability = probabilities[i * n_labels + (size_t)labels[i]],
+            .probability = likeliest[i],
             .text = texts[i],
         };
     }
     free(texts);
     free(sizes);
     free(labels);
-    free(probabilities);
+    free(likeliest);
     return ok;
 }
 
@@ -210,9 +226,11 @@ static bool hand_out(struct llm_classify_measures *measures, const struct metric
     measures->f1 = metrics->macro.f1;
     measures->n_labels = metrics->n_labels;
     measures->labels = calloc(n_labels, sizeof *measures->labels);
-    measures->confusion = calloc(n_labels * n_labels, sizeof *measures->confusion);
-    if (measures->labels == NULL || measures->confusion == NULL) return error_memory(err, "measures");
-    for (size_t i = 0; i < n_labels * n_labels; i++) measures->confusion[i] = (int64_t)metrics->confusion[i];
+    if (measures->labels == NULL) return error_memory(err, "measures");
+    if (metrics->n_labels <= METRICS_MOST_MATRIX) {
+        measures->confusion = metrics_matrix(metrics, err);
+        if (measures->confusion == NULL) return false;
+    }
     for (size_t i = 0; i < n_labels; i++) {
         const struct metrics_label *label = &metrics->labels[i];
         measures->labels[i] = (struct llm_label_measures){

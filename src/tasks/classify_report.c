@@ -9,7 +9,7 @@
 #include "tasks/report.h"
 
 enum {
-    MAX_REPORT = 1 << 24,
+    MAX_REPORT = 1 << 30, // bytes; each label has a line
     MOST_MISTAKES = 20
 };
 
@@ -79,13 +79,12 @@ bool classify_plot_accuracy(const struct classify_report *report, struct llm_err
 }
 
 static bool plot_matrix(const struct classify_report *report, const struct metrics *metrics, struct llm_error *err) {
-    const size_t n = (size_t)metrics->n_labels;
-    int64_t *counts = malloc(n * n * sizeof *counts);
+    if (metrics->n_labels > METRICS_MOST_MATRIX) return true;
+    int64_t *counts = metrics_matrix(metrics, err);
     char *folder = path_join(report->out, "plots");
-    bool ok = counts != NULL && folder != NULL;
-    if (!ok) error_memory(err, "confusion matrix");
-    for (size_t i = 0; ok && i < n * n; i++) counts[i] = (int64_t)metrics->confusion[i];
-    const struct plot_confusion confusion = {.n_labels = n, .labels = report->data->labels, .counts = counts};
+    bool ok = counts != NULL && (folder != NULL || error_memory(err, "path"));
+    const struct plot_confusion confusion = {
+        .n_labels = (size_t)metrics->n_labels, .labels = report->data->labels, .counts = counts};
     struct plot_place place = {folder, "confusion_matrix", report->options->train.callbacks};
     place.callbacks.notice = NULL;
     ok = ok && plot_confusion(&confusion, &place, err);
@@ -133,6 +132,15 @@ static void put_how(struct strbuf *out, const struct classify_report *report) {
     }
 }
 
+static void put_picture(struct strbuf *out, const struct metrics *metrics) {
+    if (metrics->n_labels <= METRICS_MOST_MATRIX) {
+        strbuf_puts(out, "\n![confusion matrix](plots/confusion_matrix.svg)\n");
+    } else {
+        strbuf_printf(out, "\nThe whole matrix is left out, as there are %d labels, more than %d.\n", metrics->n_labels,
+                      METRICS_MOST_MATRIX);
+    }
+}
+
 bool classify_report_write(const struct classify_report *report, struct llm_error *err) {
     struct metrics metrics;
     const char *const *names = report->data->labels;
@@ -148,7 +156,8 @@ bool classify_report_write(const struct classify_report *report, struct llm_erro
         report_labels(&out, &metrics, names);
         strbuf_puts(&out, "\n## Confusion\n\n");
         report_confusion(&out, &metrics, names);
-        strbuf_puts(&out, "\n![confusion matrix](plots/confusion_matrix.svg)\n\n## Worst mistakes\n\n");
+        put_picture(&out, &metrics);
+        strbuf_puts(&out, "\n## Worst mistakes\n\n");
         ok = report_mistakes(&out, report->predictions, report->n, names, MOST_MISTAKES, err) &&
              plot_matrix(report, &metrics, err);
     }

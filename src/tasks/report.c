@@ -55,6 +55,7 @@ void report_labels(struct strbuf *out, const struct metrics *metrics, const char
 
 static void put_matrix(struct strbuf *out, const struct metrics *metrics, const char *const *names) {
     const int k = metrics->n_labels;
+    size_t at = 0; // of the next cell, which come in this order
     strbuf_puts(out, "| true \\\\ predicted");
     for (int i = 0; i < k; i++) {
         strbuf_puts(out, " | ");
@@ -67,39 +68,39 @@ static void put_matrix(struct strbuf *out, const struct metrics *metrics, const 
         strbuf_puts(out, "| ");
         put_cell(out, names[i]);
         for (int j = 0; j < k; j++) {
-            strbuf_printf(out, i == j ? " | **%zu**" : " | %zu", metrics->confusion[(size_t)i * (size_t)k + (size_t)j]);
+            const struct metrics_cell *cell = at < metrics->n_cells ? &metrics->cells[at] : NULL;
+            const bool here = cell != NULL && cell->label == i && cell->predicted == j;
+            strbuf_printf(out, i == j ? " | **%zu**" : " | %zu", here ? cell->n : 0);
+            at += here;
         }
         strbuf_puts(out, " |\n");
     }
 }
 
-// The largest number off the diagonal that comes behind (`below`, `after`) in order of size, then of place. Walking the
-// matrix once for each of a few pairs needs no memory.
-static size_t next_confusion(const struct metrics *metrics, size_t below, size_t after, size_t *place) {
-    const size_t k = (size_t)metrics->n_labels;
-    size_t best = 0;
-    for (size_t at = 0; at < k * k; at++) {
-        const size_t n = metrics->confusion[at];
-        const bool behind = n < below || (n == below && at > after);
-        if (at / k == at % k || !behind || n <= best) continue;
-        best = n;
-        *place = at;
+// The largest cell off the diagonal that comes behind `last` (NULL: the largest of all) in order of size, then of
+// place. Walking over the cells once for each of a few pairs needs no memory. NULL: there is none.
+static const struct metrics_cell *next_confusion(const struct metrics *metrics, const struct metrics_cell *last) {
+    const struct metrics_cell *best = NULL;
+    for (size_t i = 0; i < metrics->n_cells; i++) {
+        const struct metrics_cell *cell = &metrics->cells[i];
+        const bool behind = last == NULL || cell->n < last->n || (cell->n == last->n && cell > last);
+        if (cell->label == cell->predicted || !behind || (best != NULL && cell->n <= best->n)) continue;
+        best = cell;
     }
     return best;
 }
 
 static void put_pairs(struct strbuf *out, const struct metrics *metrics, const char *const *names) {
-    const size_t k = (size_t)metrics->n_labels;
-    size_t n = SIZE_MAX, place = 0;
+    const struct metrics_cell *cell = NULL;
     strbuf_puts(out, "| true | predicted | texts |\n| --- | --- | --: |\n");
     for (int i = 0; i < MOST_CONFUSIONS; i++) {
-        n = next_confusion(metrics, n, place, &place);
-        if (n == 0) break;
+        cell = next_confusion(metrics, cell);
+        if (cell == NULL) break;
         strbuf_puts(out, "| ");
-        put_cell(out, names[place / k]);
+        put_cell(out, names[cell->label]);
         strbuf_puts(out, " | ");
-        put_cell(out, names[place % k]);
-        strbuf_printf(out, " | %zu |\n", n);
+        put_cell(out, names[cell->predicted]);
+        strbuf_printf(out, " | %zu |\n", cell->n);
     }
 }
 

@@ -148,6 +148,30 @@ def test_what_a_run_leaves(learned, data):
     assert not (learned / "checkpoint").exists()
 
 
+@pytest.mark.parametrize("n", [200, 201])
+def test_many_labels(my_llm, toy, tmp_path, n):
+    """An id taken for the label: it is wondered at, and neither pictures nor JSON grow with the square of its values."""
+    rows = [(f"user{i}", f"the rain {i} {k}") for i in range(n) for k in range(4)]
+    data, out = write_csv(tmp_path / "users.csv", rows, head=("id", "text")), tmp_path / "out"
+    result = my_llm("classify", "train", "--data", data, "--text-column", "text", "--label-column", "id", "-m", toy,
+                    "--out", out, "--steps", 2, "--eval-freq", 0, "--train-layers", "head")  # fmt: skip
+    assert result.code == 0, result
+    many = n > 200
+    said = f"my-llm: {data}: column id has {n} different labels, which is a lot; is another one the label (--label-column)?\n"
+    assert (said in result.err) == many
+    assert (out / "plots" / "confusion_matrix.csv").exists() == (not many)
+    report = (out / "report.md").read_text()
+    assert ("The whole matrix is left out, as there are 201 labels, more than 200." in report) == many
+    assert ("(plots/confusion_matrix.svg)" in report) == (not many)
+    assert report.count("\n| user") >= n + 10 and "| true | predicted | texts |" in report
+    result = my_llm("classify", "eval", out, out / "test.csv", "--json")
+    assert result.code == 0, result
+    labels = json.loads(result.out)["labels"]
+    assert len(labels) == n and sum(label["n_predicted"] for label in labels) == n
+    for label in labels:
+        assert label["predicted_as"] is None if many else sum(label["predicted_as"]) == label["n_true"] == 1
+
+
 def test_predict(my_llm, learned):
     one = my_llm("classify", "predict", learned, "The old soup, number 7")
     assert one.code == 0 and one.out.split("\t")[0] == "food", one

@@ -33,6 +33,8 @@ static void assert_case(const json_t *item) {
     assert_near(metrics.accuracy, json_object_get(item, "accuracy"));
     assert_rates(&metrics.macro, json_object_get(item, "macro"));
     assert_rates(&metrics.micro, json_object_get(item, "micro"));
+    int64_t *counts = metrics_matrix(&metrics, NULL);
+    assert_non_null(counts);
     for (int i = 0; i < k; i++) {
         const struct metrics_label *label = &metrics.labels[i];
         const size_t at = (size_t)i;
@@ -41,8 +43,9 @@ static void assert_case(const json_t *item) {
         assert_near(label->rates.f1, json_array_get(json_object_get(item, "f1"), at));
         assert_near((double)label->n_true, json_array_get(json_object_get(item, "support"), at));
         const json_t *row = json_array_get(json_object_get(item, "confusion"), at);
-        for (int j = 0; j < k; j++) assert_near((double)metrics.confusion[i * k + j], json_array_get(row, (size_t)j));
+        for (int j = 0; j < k; j++) assert_near((double)counts[i * k + j], json_array_get(row, (size_t)j));
     }
+    free(counts);
     metrics_release(&metrics);
 }
 
@@ -140,6 +143,38 @@ static void many_labels_are_listed_as_pairs(void **state) {
     metrics_release(&metrics);
 }
 
+// As an id that is taken for the label has: a matrix would have 1e10 cells.
+static void a_hundred_thousand_labels_are_measured(void **state) {
+    (void)state;
+    enum {
+        K = 100000
+    };
+    static struct prediction many[K];
+    static const char *labels[K];
+    for (int32_t i = 0; i < K; i++) {
+        many[i] = (struct prediction){i, i % 2 == 0 ? i : 7, 1, ""};
+        labels[i] = i == 9 ? "nine" : "l";
+    }
+    many[K - 1].label = 9;
+    struct metrics metrics;
+    struct strbuf out;
+    strbuf_init(&out, 1 << 24);
+    assert_true(metrics_measure(&metrics, many, K, K, NULL));
+    assert_int_equal(metrics.n_right, K / 2 + 1);
+    assert_true(metrics.micro.f1 == metrics.accuracy && metrics.labels[7].n_predicted == K / 2);
+    // Even labels have 1, label 7 a recall of 1 and a precision of 1 in K / 2.
+    assert_true(fabs(metrics.macro.recall - (K / 2 + 1.0) / K) < 1e-12);
+    assert_true(fabs(metrics.macro.precision - (K / 2 + 2.0 / K) / K) < 1e-12);
+    assert_int_equal(metrics.n_cells, K - 1);
+    report_confusion(&out, &metrics, labels);
+    assert_non_null(strstr(out.bytes, "| --: |\n| nine | l | 2 |\n| l | l | 1 |\n"));
+    strbuf_clear(&out);
+    report_labels(&out, &metrics, labels);
+    assert_true(strbuf_ok(&out));
+    strbuf_release(&out);
+    metrics_release(&metrics);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(measures_are_those_of_scikit_learn),
@@ -147,6 +182,7 @@ int main(void) {
         cmocka_unit_test(a_report_is_a_table),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(many_labels_are_listed_as_pairs),
+        cmocka_unit_test(a_hundred_thousand_labels_are_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
