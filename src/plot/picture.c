@@ -106,7 +106,7 @@ static bool move(const char *from, const char *to, const char *name, const char 
 }
 
 static void tell(const struct plot_place *place, const char *why) {
-    if (place->callbacks.notice == NULL) return;
+    if (place->callbacks.notice == NULL || place->is_another) return;
     struct llm_error sentence = {0};
     error_set(&sentence, LLM_ERROR_NOT_FOUND, "%s: %s is not drawn; `gnuplot %s.gp` draws it there", why, place->name,
               place->name);

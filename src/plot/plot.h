@@ -14,6 +14,7 @@ struct plot_place {
     const char *folder; // made when missing
     const char *name;   // "loss_plot"
     struct llm_callbacks callbacks;
+    bool is_another; // of a run whose first picture has told what keeps gnuplot from drawing: said once is enough
 };
 
 // ---- Curves ---------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ bool classify_plot_losses(const struct classify_report *report, struct llm_error
     };
     char *log = path_join(report->out, "log.csv");
     char *folder = path_join(report->out, "plots");
-    const struct plot_place place = {folder, "loss_plot", train->callbacks};
+    const struct plot_place place = {.folder = folder, .name = "loss_plot", .callbacks = train->callbacks};
     const bool ok = log != NULL && folder != NULL ? plot_losses(log, &axes, &place, err) : error_memory(err, "path");
     free(folder);
     free(log);
@@ -52,8 +52,8 @@ static bool draw_accuracy(const struct classify_report *report, const double *nu
         .percent = true,
     };
     char *folder = path_join(report->out, "plots");
-    struct plot_place place = {folder, "accuracy_plot", report->options->train.callbacks};
-    place.callbacks.notice = NULL; // said once is enough
+    const struct plot_place place = {
+        .folder = folder, .name = "accuracy_plot", .callbacks = report->options->train.callbacks, .is_another = true};
     const bool ok = folder != NULL ? plot_lines(&lines, &place, err) : error_memory(err, "path");
     free(folder);
     return ok;
@@ -85,8 +85,10 @@ static bool plot_matrix(const struct classify_report *report, const struct metri
     bool ok = counts != NULL && (folder != NULL || error_memory(err, "path"));
     const struct plot_confusion confusion = {
         .n_labels = (size_t)metrics->n_labels, .labels = report->data->labels, .counts = counts};
-    struct plot_place place = {folder, "confusion_matrix", report->options->train.callbacks};
-    place.callbacks.notice = NULL;
+    const struct plot_place place = {.folder = folder,
+                                     .name = "confusion_matrix",
+                                     .callbacks = report->options->train.callbacks,
+                                     .is_another = true};
     ok = ok && plot_confusion(&confusion, &place, err);
     free(folder);
     free(counts);

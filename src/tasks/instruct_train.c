@@ -113,7 +113,7 @@ static bool draw(const struct instruct_run *run, struct llm_error *err) {
     const struct plot_log_axes axes = {.examples_per_epoch = (double)((int64_t)run->data.split.train / n * n)};
     char *log = path_join(run->out, "log.csv");
     char *folder = path_join(run->out, "plots");
-    const struct plot_place place = {folder, "loss_plot", train->callbacks};
+    const struct plot_place place = {.folder = folder, .name = "loss_plot", .callbacks = train->callbacks};
     const bool ok = log != NULL && folder != NULL ? plot_losses(log, &axes, &place, err) : error_memory(err, "path");
     free(folder);
     free(log);

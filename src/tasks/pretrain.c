@@ -161,11 +161,11 @@ static bool draw(void *user, struct trainer *trainer, struct random *random, boo
     const struct plot_log_axes axes = {.examples_per_epoch = 0};
     char *log = path_join(out, "log.csv");
     char *folder = path_join(out, "plots");
-    struct plot_place place = {folder, "loss", run->options->train.callbacks};
+    struct plot_place place = {.folder = folder, .name = "loss", .callbacks = run->options->train.callbacks};
     bool ok = (log != NULL && folder != NULL) || error_memory(err, "path");
     ok = ok && plot_losses(log, &axes, &place, err);
     place.name = "learning-rate";
-    place.callbacks.notice = NULL; // said once is enough
+    place.is_another = true;
     ok = ok && plot_learning_rate(log, &axes, &place, err);
     free(folder);
     free(log);

@@ -73,7 +73,7 @@ static void on_notice(void *user, const char *sentence) {
 }
 
 static struct plot_place place_for(struct place *place, const char *name) {
-    return (struct plot_place){place->plots, name, {.notice = on_notice, .user = place}};
+    return (struct plot_place){.folder = place->plots, .name = name, .callbacks = {.notice = on_notice, .user = place}};
 }
 
 static bool gnuplot_is_there(void) {
