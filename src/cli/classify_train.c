@@ -150,7 +150,7 @@ const struct command command_classify_train = {
         "The output head of the pretrained model is replaced, and the last block, the final norm and the new head are "
         "trained; what lies below is computed once. DIR receives model/ in Hugging Face layout, "
         "review_classifier.pth, train.csv, validation.csv, test.csv, log.csv, run.json, report.md and plots/. A "
-        "classifier of the same data and settings that is there already is not trained again. After Ctrl-C, "
+        "classifier of the same data and settings that is there already is not trained again. After Ctrl-C, SIGTERM, "
         "--max-minutes or a power cut, --resume goes on from the last checkpoint.\n\n"
         "One run says little when texts are few: --seeds 5 trains five times, into DIR/seed-123 and so on, and tells "
         "how much luck there is in it.",

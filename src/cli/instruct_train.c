@@ -154,7 +154,7 @@ const struct command command_instruct_train = {
         "weights are trained.\n\n"
         "DIR receives model/ in Hugging Face layout, a .pth file for the book's class, log.csv, run.json, plots/ and "
         "instruction-data-with-response.json: the test entries, each with the model's answer. A model of the same data "
-        "and settings that is there already is not trained again. After Ctrl-C, --max-minutes or a power cut, "
+        "and settings that is there already is not trained again. After Ctrl-C, SIGTERM, --max-minutes or a power cut, "
         "--resume goes on from the last checkpoint; answers go on by themselves.",
     .examples = "  $ my-llm instruct train\n"
                 "  $ my-llm instruct train --data mine.json --out mine -m bundled\n"

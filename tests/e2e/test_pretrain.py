@@ -321,6 +321,25 @@ def test_ctrl_c_writes_a_checkpoint(terminal, my_llm, small, tmp_path):
     assert weights(out) == weights(whole) and log_of(out) == log_of(whole)
 
 
+def test_sigterm_writes_a_checkpoint(program, env, my_llm, small, tmp_path):
+    """As shutdown, systemd and batch systems end a program; timeout(1) sends it twice."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    longer = [*map(str, small), "--save-every", "0", "--epochs", "60"]  # not over before the signal arrives
+    assert my_llm("pretrain", *longer, "--out", whole).code == 0
+    process = subprocess.Popen([program, "pretrain", *longer, "--out", out], env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    while "Step 000010" not in (line := process.stdout.readline()):
+        assert line
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143 and "resume goes on from there" in said and "my-llm: terminated" in said, said
+    assert (out / "checkpoint").exists()
+    result = my_llm("pretrain", *longer, "--out", out, "--resume")
+    assert result.code == 0, result
+    assert weights(out) == weights(whole) and log_of(out) == log_of(whole)
+
+
 def test_the_time_is_over(my_llm, small, reference, tmp_path):
     """In sittings of a few milliseconds, each at least one step."""
     out = tmp_path / "run"
@@ -428,9 +447,9 @@ def test_one_run_at_a_time(program, env, my_llm, small, tmp_path):
 
 
 def limited(program, env, bytes_, *args):
-    """A run in which no file may grow beyond so many bytes, as on a disk that is full."""
+    """A run in which no file may grow beyond so many bytes, as on a disk that is full, or after `ulimit -f`."""
     def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and that would be inherited
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
     return subprocess.run([program, *map(str, args)], env=env, capture_output=True, text=True, timeout=120,
