@@ -275,6 +275,16 @@ def test_nothing_held_back(my_llm, small, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["results"]["val_loss"] is None
 
 
+def test_patience_says_why_a_run_ends(my_llm, small, tmp_path):
+    out = tmp_path / "run"
+    result = my_llm("pretrain", *small, "--out", out, "--patience", 2, "--eval-freq", 3, "--lr", 0, "--dropout", 0)
+    assert result.code == 0, result
+    best = json.loads((out / "run.json").read_text())["results"]["best_val_loss"]
+    assert (f"{out}: the run ends after step 6: 2 evaluations in a row brought nothing better than the validation loss of "
+            f"step 0, which is {best:.4g}\n") in result.err
+    assert [row["step"] for row in rows(out / "log.csv")] == ["0", "3", "6"]
+
+
 # ---- Stopping and going on ------------------------------------------------------------------
 
 
