@@ -112,6 +112,10 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
         return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
                          options->lr);
     }
+    if (options->initial_lr > options->lr) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "initial-lr is %g, higher than lr, which is %g", options->initial_lr,
+                         options->lr);
+    }
     return true;
 }
 

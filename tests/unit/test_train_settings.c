@@ -40,6 +40,7 @@ static void what_makes_no_sense_is_refused(void **state) {
     REFUSED(options.lr = (double)NAN, "lr is nan, a number from 0 to 100 was expected");
     REFUSED(options.dropout = 1, "dropout is 1, a number from 0 to 0.99 was expected");
     REFUSED(options.epsilon = 0, "epsilon is 0, a number from 1e-30 to 1 was expected");
+    REFUSED(options.initial_lr = 1, "initial-lr is 1, higher than lr, which is 0.0005");
     REFUSED(options.min_lr = 1, "min-lr is 1, higher than lr, which is 0.0005");
 }
 
