@@ -127,6 +127,8 @@ static int classify_run(void *memory, int n_operands, char **operands) {
     if (train->resume && train->overwrite) {
         return command_usage(&command_classify_train, "--resume excludes --retrain and --force");
     }
+    const char *wrong = train_contradiction(&command_classify_train, given, train);
+    if (wrong != NULL) return command_usage(&command_classify_train, "%s", wrong);
     train->callbacks = command_callbacks();
     train->event = train_show;
     if (args.seeds > 0) return classify_seeds(args.out, &args.classify, args.seeds);

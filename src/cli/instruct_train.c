@@ -130,6 +130,8 @@ static int instruct_run(void *memory, int n_operands, char **operands) {
     if (args.scores && !args.instruct.respond) {
         return command_usage(&command_instruct_train, "--score excludes --no-respond");
     }
+    const char *wrong = train_contradiction(&command_instruct_train, given, train);
+    if (wrong != NULL) return command_usage(&command_instruct_train, "%s", wrong);
     train->callbacks = command_callbacks();
     train->event = train_show;
     struct llm_instruct_result result;

@@ -71,29 +71,22 @@ static void pretrain_init(void *memory) {
     llm_pretrain_options_init(&args->pretrain);
 }
 
-static bool is_given(const struct pretrain_args *args, const char *name) {
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (strcmp(options[i].name, name) == 0) return args->given[i];
-    }
-    return false;
-}
-
 // What is given together but makes no sense together; NULL: nothing.
 static const char *contradiction(const struct pretrain_args *args) {
     static const char *const of_new[] = {"preset", "size",   "n-layer",     "n-head",
                                          "n-embd", "untied", "no-qkv-bias", "init-scheme"};
     for (size_t i = 0; args->pretrain.init != NULL && i < sizeof of_new / sizeof of_new[0]; i++) {
-        if (is_given(args, of_new[i]))
+        if (option_given(&command_pretrain, args, of_new[i]))
             return "--init has a shape already: --preset, --size, --n-layer, --n-head, "
                    "--n-embd, --untied, --no-qkv-bias and --init-scheme are for new models";
     }
     const struct llm_train_options *train = &args->pretrain.train;
-    if (train->schedule == LLM_SCHEDULE_CONSTANT && train->cooldown == 0 && is_given(args, "min-lr")) {
-        return "--min-lr is where cosine or cooldown end, and the schedule is constant";
-    }
     if (train->resume && train->overwrite) return "--resume and --force exclude each other";
     if (args->pretrain.n_embd % args->pretrain.n_head != 0) return "--n-head does not divide --n-embd";
-    return NULL;
+    if (args->pretrain.val_split == 0 && (train->keep_best || train->patience > 0)) {
+        return "--keep-best and --patience go by the validation loss, and --val-split 0 holds nothing back";
+    }
+    return train_contradiction(&command_pretrain, args, train);
 }
 
 static int pretrain_run(void *memory, int n_operands, char **operands) {

@@ -6,11 +6,36 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/train_options.h"
 
 const char *const train_schedules[] = {"constant", "cosine", NULL};
 const char *const train_decays[] = {"all", "matrices", NULL};
+
+const char *train_contradiction(const struct command *command, const void *args,
+                                const struct llm_train_options *train) {
+    const struct {
+        const char *name, *sentence;
+        bool useless;
+    } cases[] = {
+        {"min-lr", "--min-lr is where cosine or cooldown end, and the schedule is constant",
+         train->schedule == LLM_SCHEDULE_CONSTANT && train->cooldown == 0},
+        {"initial-lr", "--initial-lr is where warm-up begins, and there is none: --warmup is 0", train->warmup == 0},
+        {"clip-after-warmup", "--clip-after-warmup says when to clip, and nothing is clipped: --clip is 0",
+         train->clip == 0},
+        {"torch-norm", "--torch-norm is how the norm to clip is computed, and nothing is clipped: --clip is 0",
+         train->clip == 0},
+        {"lora-alpha", "--lora-alpha is of adapters, and there are none: --lora-rank is not given",
+         train->lora_rank == 0},
+        {"patience", "--patience counts evaluations, and there is only one, at the end: --eval-freq is 0",
+         train->eval_freq == 0 && train->patience > 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (cases[i].useless && option_given(command, args, cases[i].name)) return cases[i].sentence;
+    }
+    return NULL;
+}
 
 static void show_plan(const struct llm_train_event *event) {
     const struct llm_train_plan *plan = event->plan;

@@ -641,12 +641,31 @@ def test_places_that_cannot_be_written(my_llm, small, tmp_path):
     (["--out", "x", "--schedule", "constant", "--min-lr", "0.1"], "--min-lr is where cosine or cooldown end"),
     (["--out", "x", "--cooldown", "5"], "cooldown is how a constant rate ends"),
     (["--out", "x", "--min-lr", "0.1", "--lr", "0.01"], "min-lr is 0.1, higher than lr"),
+    (["--out", "x", "--initial-lr", "0.1", "--lr", "0.01"], "initial-lr is 0.1, higher than lr"),
+    (["--out", "x", "--initial-lr", "0.1", "--lr", "0.2", "--warmup", "0"], "--initial-lr is where warm-up begins"),
+    (["--out", "x", "--val-split", "0", "--keep-best"], "--val-split 0 holds nothing back"),
+    (["--out", "x", "--val-split", "0", "--patience", "2"], "--val-split 0 holds nothing back"),
+    (["--out", "x", "--patience", "2", "--eval-freq", "0"], "--patience counts evaluations"),
+    (["--out", "x", "--lora-alpha", "8"], "--lora-alpha is of adapters, and there are none"),
+    (["--out", "x", "--clip", "0", "--clip-after-warmup"], "--clip-after-warmup says when to clip"),
+    (["--out", "x", "--clip", "0", "--torch-norm"], "--torch-norm is how the norm to clip is computed"),
     (["--out", "x", "--compute", "f16"], "f32 or bf16"),
 ])
 def test_wrong_usage(my_llm, fixtures, more, sentence, tmp_path):
     result = my_llm("pretrain", fixtures / "tiny.txt", *more, cwd=tmp_path)
     assert result.code in (1, 2) and sentence in result.err, result
     assert not (tmp_path / "x").exists()
+
+
+def test_a_preset_may_set_what_another_option_makes_useless(my_llm, small, tmp_path):
+    result = my_llm("pretrain", *small, "--out", tmp_path / "x", "--preset", "book-appendix-d", "--clip", 0, "--dry-run")
+    assert result.code == 0, result
+
+
+def test_too_little_held_back_to_go_by(my_llm, small, tmp_path):
+    result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--val-split", 0.0001, "--keep-best")
+    assert result.code == 1 and "keep-best goes by the validation loss, and there is no example" in result.err, result
+    assert not (tmp_path / "run" / "log.csv").exists()
 
 
 def test_no_text_at_all(my_llm, tmp_path):
