@@ -245,13 +245,16 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
     struct pretrain run = {.options = options, .out = out};
     random_init(&run.random, options->train.seed);
     if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
-    if (options->train.resume && train_finished(out, result)) {
-        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
-        return true;
-    }
     bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
               describe(&run, files, n_files, err);
-    if (ok) {
+    bool finished = false;
+    if (ok && options->train.resume) {
+        ok = train_finished_resumed(out, &options->train, run.identity, &finished, err);
+    }
+    if (ok && finished) {
+        train_finished(out, result);
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+    } else if (ok) {
         const struct train_task task = {
             .user = &run,
             .n_examples = {run.windows[TRAIN_LEARN].n, run.windows[TRAIN_VALIDATE].n},

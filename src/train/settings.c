@@ -220,19 +220,34 @@ static bool schedule_of(const json_t *settings, int64_t steps_an_epoch, struct s
     return true;
 }
 
-bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
-                        struct llm_error *err) {
+// `saved` with the length that `present` has; NULL when out of memory.
+static json_t *as_long_as(const json_t *saved, const json_t *present) {
     const json_t *now = json_object_get(present, "settings");
     json_t *copy = json_deep_copy(saved);
-    if (copy == NULL) return error_memory(err, "settings");
     json_t *settings = json_object_get(copy, "settings");
-    bool ok = true;
+    bool ok = copy != NULL;
     for (size_t i = 0; ok && i < sizeof lengths / sizeof lengths[0]; i++) {
         json_t *value = json_object_get(now, lengths[i]);
         json_object_del(settings, lengths[i]);
-        ok = value == NULL || json_object_set(settings, lengths[i], value) == 0 || error_memory(err, "settings");
+        ok = value == NULL || json_object_set(settings, lengths[i], value) == 0;
     }
-    ok = ok && train_identity_check(copy, present, err);
+    if (ok) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+bool train_differs_in_length(const json_t *saved, const json_t *present) {
+    json_t *copy = as_long_as(saved, present);
+    const bool same = copy != NULL && train_identity_check(copy, present, NULL);
+    json_decref(copy);
+    return same && !train_identity_check(saved, present, NULL);
+}
+
+bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
+                        struct llm_error *err) {
+    const json_t *now = json_object_get(present, "settings");
+    json_t *copy = as_long_as(saved, present);
+    const bool ok = copy != NULL ? train_identity_check(copy, present, err) : error_memory(err, "settings");
     json_decref(copy);
     struct llm_error first = {0};
     if (!ok || train_identity_check(saved, present, &first)) return ok;

@@ -424,6 +424,19 @@ def test_a_finished_run_stays_finished(my_llm, small, reference):
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("more, sentence", [
+    (["--lr", 0.1], "the run was begun with lr 0.0005, now it is 0.1"),
+    (["--val-split", 0.2], "the run was begun with "),
+    (["--steps", 60], "the run was begun with steps 0, now it is 60, and it is finished, so its checkpoint is gone: begin a "
+                      "run in another place, with init {out}/model"),
+])
+def test_another_run_than_the_finished_one(my_llm, small, reference, more, sentence):
+    before = (reference / "run.json").read_bytes(), weights(reference)
+    result = my_llm("pretrain", *small, "--out", reference, "--resume", *more)
+    assert result.code == 1 and f"{reference}: {sentence.format(out=reference)}" in result.err, result
+    assert ((reference / "run.json").read_bytes(), weights(reference)) == before
+
+
 def test_nothing_to_resume(my_llm, small, tmp_path):
     result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--resume")
     assert result.code == 1 and "there is no run to resume here" in result.err
