@@ -603,7 +603,8 @@ def test_a_loss_that_is_not_a_number(my_llm, fixtures, tmp_path):
     result = my_llm("pretrain", fixtures / "tiny.txt", "--init", model, "--tokenizer", fixtures / "tokenizer", "--out",
                     tmp_path / "run", "--context", 8)
     assert result.code == 1
-    assert "step 0: the loss is nan, so the run stops" in result.err, result
+    assert ("step 0: the loss is nan, so the run stops: among the weights that the model began with are some that are "
+            "not numbers\n") in result.err, result
     assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "checkpoint").exists()
 
 
