@@ -100,7 +100,12 @@ static bool open_or_build(struct tokens *tokens, const struct text_paths *paths,
     char validation_key[CHECKSUM_TEXT];
     make_validation_key(key, validation_key);
     if (open_made(&tokens->train, train, key, options)) {
-        if (open_made(&tokens->validation, validation, validation_key, options)) return true;
+        if (open_made(&tokens->validation, validation, validation_key, options)) {
+            if (options->split == TOKENS_BY_DOCUMENTS && !tokens->train.split_by_documents) {
+                tokens_tell_of_characters(options, 0);
+            }
+            return true;
+        }
         token_file_close(&tokens->train);
     }
     tokens->built = true;
