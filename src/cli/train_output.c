@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/options.h"
@@ -102,12 +103,21 @@ bool train_show(void *user, const struct llm_train_event *event) {
     return !command_interrupted();
 }
 
+// The library says that a run is there already and may be overwritten; it does not know by which options.
+static void tell_options(const struct llm_error *err, const struct llm_train_options *options) {
+    if (options->resume || strstr(err->text, "to be overwritten") == NULL) return;
+    fprintf(stderr, "my-llm: %s--force overwrites it, --out DIR names another place\n",
+            strstr(err->text, "resume it") != NULL ? "--resume resumes it, " : "");
+}
+
 int train_ended(bool ok, const char *out, const struct llm_train_options *options,
                 const struct llm_train_result *result, const struct llm_error *err) {
     progress_clear();
     if (!ok) {
         if (err->code == LLM_ERROR_CANCELLED) progress_notice(NULL, err->text);
-        return command_failed(err);
+        const int code = command_failed(err);
+        tell_options(err, options);
+        return code;
     }
     if (options->dry_run) return 0;
     char sentence[512];

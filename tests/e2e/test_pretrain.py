@@ -447,6 +447,7 @@ def test_an_existing_run_stays(my_llm, small, reference):
     before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
     result = my_llm("pretrain", *small, "--out", reference)
     assert result.code == 1 and "holds a run already" in result.err
+    assert result.err.endswith("my-llm: --resume resumes it, --force overwrites it, --out DIR names another place\n")
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
     result = my_llm("pretrain", *small, "--out", reference, "--force", "--steps", 3)
     assert result.code == 0, result
