@@ -35,15 +35,14 @@ static bool checksum_file(struct checksum *sum, const char *path, const struct t
     return ok;
 }
 
-// The checksum of all that decides what the files hold.
+// The checksum of all that decides what the files hold, and that of the vocabulary.
 static bool make_key(const struct text_paths *paths, const struct token_options *options, char key[CHECKSUM_TEXT],
-                     struct llm_error *err) {
+                     char vocabulary[CHECKSUM_TEXT], struct llm_error *err) {
     static const char *const splits[] = {"characters", "documents"};
     struct checksum sum;
-    char vocabulary[CHECKSUM_TEXT];
     if (!tokenizer_checksum(options->tokenizer, vocabulary, err)) return false;
     checksum_init(&sum);
-    checksum_update(&sum, vocabulary, sizeof vocabulary);
+    checksum_update(&sum, vocabulary, CHECKSUM_TEXT);
     checksum_update(&sum, splits[options->split], strlen(splits[options->split]));
     checksum_update(&sum, &options->validation, sizeof options->validation);
     int64_t done = 0;
@@ -129,7 +128,7 @@ bool tokens_open(struct tokens *tokens, const struct token_options *options, str
     char *validation = path_join(options->folder, "validation.tokens");
     bool ok = (train != NULL && validation != NULL) || error_memory(err, options->folder);
     ok = ok && text_paths_list(&paths, options->files, options->n_files, err) &&
-         make_key(&paths, options, tokens->checksum, err) &&
+         make_key(&paths, options, tokens->checksum, tokens->vocabulary, err) &&
          open_or_build(tokens, &paths, train, validation, options, err);
     if (!ok) tokens_close(tokens);
     text_paths_release(&paths);

@@ -182,10 +182,14 @@ static json_t *model_json(const struct pretrain *run) {
                      config->tied_head, "qkv_bias", config->qkv_bias, "initial_weights_crc32c", (json_int_t)crc);
 }
 
+static const char *const split_names[] = {"documents", "characters"};
+
 static bool describe(struct pretrain *run, const char *const *files, size_t n_files, struct llm_error *err) {
     const struct llm_pretrain_options *options = run->options;
-    run->identity =
-        json_pack("{s:o, s:i, s:s}", "model", model_json(run), "context", run->context, "data", run->tokens.checksum);
+    // The parts are not compared but to say what it is in which the data differ.
+    run->identity = json_pack("{s:o, s:i, s:s, s:{s:s, s:s, s:f}}", "model", model_json(run), "context", run->context,
+                              "data", run->tokens.checksum, "data_parts", "vocabulary", run->tokens.vocabulary, "split",
+                              split_names[options->split], "val_split", options->val_split);
     json_t *names = json_array();
     bool ok = run->identity != NULL && names != NULL;
     for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_name(files[i])) == 0;

@@ -373,9 +373,10 @@ def interrupted(my_llm, small, out):
 @pytest.mark.parametrize("more, sentence", [
     (["--lr", 0.1], "the run was begun with lr 0.0005, now it is 0.1"),
     (["--seed", 5], "the run was begun with seed 123, now it is 5"),
-    (["--n-embd", 32], "the run was begun with n_embd 16, now it is 32"),
+    (["--n-embd", 32], "the run was begun with n-embd 16, now it is 32"),
     (["--context", 8], "now it is 8"),
-    (["--val-split", 0.2], "the run was begun with other texts, another vocabulary or another split"),
+    (["--val-split", 0.2], "the run was begun with val-split 0.1, now it is 0.2"),
+    (["--split", "characters"], "the run was begun with split documents, now it is characters"),
     (["--init-scheme", "book"], "the run was begun with other initial weights"),
 ])
 def test_another_run_is_not_resumed(my_llm, small, tmp_path, more, sentence):
@@ -394,7 +395,7 @@ def test_other_texts_are_not_resumed(my_llm, small, fixtures, tmp_path):
     text.write_bytes((fixtures / "tiny.txt").read_bytes() + b" And more.")
     result = my_llm("pretrain", *arguments)
     assert result.code == 1
-    assert "the run was begun with other texts" in result.err
+    assert "the run was begun with other texts\n" in result.err
 
 
 def test_a_damaged_checkpoint(my_llm, small, tmp_path):
