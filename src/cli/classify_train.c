@@ -127,6 +127,8 @@ static int classify_run(void *memory, int n_operands, char **operands) {
     if (train->resume && train->overwrite) {
         return command_usage(&command_classify_train, "--resume excludes --retrain and --force");
     }
+    const char *wrong = train_contradiction(&command_classify_train, given, train);
+    if (wrong != NULL) return command_usage(&command_classify_train, "%s", wrong);
     train->callbacks = command_callbacks();
     train->event = train_show;
     if (args.seeds > 0) return classify_seeds(args.out, &args.classify, args.seeds);
@@ -150,7 +152,7 @@ const struct command command_classify_train = {
         "The output head of the pretrained model is replaced, and the last block, the final norm and the new head are "
         "trained; what lies below is computed once. DIR receives model/ in Hugging Face layout, "
         "review_classifier.pth, train.csv, validation.csv, test.csv, log.csv, run.json, report.md and plots/. A "
-        "classifier of the same data and settings that is there already is not trained again. After Ctrl-C, "
+        "classifier of the same data and settings that is there already is not trained again. After Ctrl-C, SIGTERM, "
         "--max-minutes or a power cut, --resume goes on from the last checkpoint.\n\n"
         "One run says little when texts are few: --seeds 5 trains five times, into DIR/seed-123 and so on, and tells "
         "how much luck there is in it.",

@@ -1,6 +1,6 @@
-// command.c: what all commands share: sentences on stderr, Ctrl-C, reading an input whole.
+// command.c: what all commands share: sentences on stderr, Ctrl-C and SIGTERM, reading an input whole.
 //
-// The flag that a signal handler sets is the program's only state outside its functions, together with
+// The flags that a signal handler sets are the program's only state outside its functions, together with
 // the progress line (progress.c), of which a terminal has one as well.
 #include "cli/command.h"
 
@@ -19,14 +19,14 @@
 enum {
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
-    EXIT_INTERRUPTED = 130, // 128 + SIGINT, as shells report it
+    EXIT_BY_SIGNAL = 128, // and the signal's number, as shells report it
 };
 
 int command_failed(const struct llm_error *err) {
     progress_clear();
     if (err->code == LLM_ERROR_CANCELLED && command_interrupted()) {
-        fputs("my-llm: interrupted\n", stderr);
-        return EXIT_INTERRUPTED;
+        fputs(command_terminated() ? "my-llm: terminated\n" : "my-llm: interrupted\n", stderr);
+        return command_interrupt_code();
     }
     fprintf(stderr, "my-llm: %s\n", err->text);
     return EXIT_FAILED;
@@ -48,14 +48,20 @@ struct llm_callbacks command_callbacks(void) {
     return (struct llm_callbacks){.progress = progress_show, .notice = progress_notice};
 }
 
-// ---- Ctrl-C ---------------------------------------------------------------------------------
+// ---- Ctrl-C, SIGTERM --------------------------------------------------------------------------
 
-static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t interrupted, terminated;
 
 static void on_interrupt(int number) {
     (void)number;
-    if (interrupts > 0) _exit(EXIT_INTERRUPTED);
-    interrupts = 1;
+    if (interrupted || terminated) _exit(EXIT_BY_SIGNAL + SIGINT);
+    interrupted = 1;
+}
+
+// However often it comes: timeout(1) sends it twice at once, to the process and to its group.
+static void on_terminate(int number) {
+    (void)number;
+    terminated = 1;
 }
 
 void command_catch_interrupt(void) {
@@ -63,14 +69,25 @@ void command_catch_interrupt(void) {
     struct sigaction action = {.sa_handler = on_interrupt};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
+    action.sa_handler = on_terminate;
+    sigaction(SIGTERM, &action, NULL);
 }
 
 bool command_interrupted(void) {
-    return interrupts > 0;
+    return interrupted || terminated;
+}
+
+bool command_terminated(void) {
+    return terminated;
+}
+
+int command_interrupt_code(void) {
+    if (terminated) return EXIT_BY_SIGNAL + SIGTERM;
+    return interrupted ? EXIT_BY_SIGNAL + SIGINT : 0;
 }
 
 void command_clear_interrupt(void) {
-    interrupts = 0;
+    interrupted = 0;
 }
 
 // ---- Input ----------------------------------------------------------------------------------

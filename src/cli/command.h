@@ -66,20 +66,23 @@ struct command_group {
     const char *summary; // one line for `my-llm help instruct`
 };
 
-// Prints "my-llm: <sentence>" on stderr and returns 1 (130, as shells do, after a cancelling Ctrl-C).
+// Prints "my-llm: <sentence>" on stderr and returns 1 (130 or 143, as shells do, after a cancelling Ctrl-C or SIGTERM).
 int command_failed(const struct llm_error *err);
 // Prints "my-llm <command>: <formatted>", and where to find help, on stderr and returns 2.
 int command_usage(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // Progress and notices on stderr, for the library's callbacks: at a terminal a bar with rate and time
-// left, elsewhere a plain line a thing. Calls command_catch_interrupt(); a first Ctrl-C makes the
+// left, elsewhere a plain line a thing. Calls command_catch_interrupt(); a first Ctrl-C, or SIGTERM, makes the
 // progress callback cancel.
 struct llm_callbacks command_callbacks(void);
 
-// Ctrl-C: after command_catch_interrupt(), the first one only makes command_interrupted() true, a
-// second one ends the program with exit code 130. command_clear_interrupt() forgets the first.
+// Ctrl-C and SIGTERM: after command_catch_interrupt(), the first one only makes command_interrupted() true, a Ctrl-C
+// after it ends the program with exit code 130. command_clear_interrupt() forgets a first Ctrl-C, and no SIGTERM.
 void command_catch_interrupt(void);
 bool command_interrupted(void);
+bool command_terminated(void); // by SIGTERM
+// The exit code of a program that ends for it: 130 or 143; 0: nothing came.
+int command_interrupt_code(void);
 void command_clear_interrupt(void);
 
 // Reads all of a file, or of standard input for "-"; NUL-terminated, freed with free().

@@ -34,9 +34,12 @@ int converse(const char *prompt, converse_fn *answer, void *user, const bool *ov
         if (outcome == LINE_END) {
             fputc('\n', stderr);
             code = 0;
+        } else if (outcome == LINE_INTERRUPTED && command_terminated()) {
+            fputc('\n', stderr);
+            code = command_interrupt_code();
         } else if (outcome == LINE_INTERRUPTED) {
             fputs(interrupted ? "\n" : "\n(Ctrl-C once more, Ctrl-D or 'quit' ends the program)\n", stderr);
-            if (interrupted) code = EXIT_INTERRUPTED;
+            if (interrupted) code = command_interrupt_code();
             interrupted = true;
         } else if (is_quit(line)) {
             code = 0;

@@ -4,15 +4,11 @@
 
 #include "base/error.h"
 
-enum {
-    EXIT_INTERRUPTED = 130 // 128 + SIGINT, as shells report it
-};
-
 // Answers a line that is not empty; a failure is shown, and the conversation goes on.
 typedef bool converse_fn(void *user, const char *line, struct llm_error *err);
 
 // Asks with `prompt` until `quit` or Ctrl-D, or until *over. Ctrl-C ends the answer that is being written, or forgets
-// what was typed; a second one, with nothing entered between, ends the program. Returns the exit code.
+// what was typed; a second one, with nothing entered between, ends the program, as SIGTERM does. Returns the exit code.
 int converse(const char *prompt, converse_fn *answer, void *user, const bool *over);
 
 #endif

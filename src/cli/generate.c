@@ -207,7 +207,7 @@ static int generate_with(struct app *app, enum source source, const char *text, 
     if (!ok) return command_failed(&err);
     if (!written) return 1; // main() says why
     if (app->args->interactive && app->tokenizer != NULL && isatty(STDIN_FILENO)) return ask(app);
-    return command_interrupted() ? EXIT_INTERRUPTED : 0;
+    return command_interrupt_code();
 }
 
 static int generate_run(void *memory, int n_operands, char **operands) {

@@ -130,6 +130,8 @@ static int instruct_run(void *memory, int n_operands, char **operands) {
     if (args.scores && !args.instruct.respond) {
         return command_usage(&command_instruct_train, "--score excludes --no-respond");
     }
+    const char *wrong = train_contradiction(&command_instruct_train, given, train);
+    if (wrong != NULL) return command_usage(&command_instruct_train, "%s", wrong);
     train->callbacks = command_callbacks();
     train->event = train_show;
     struct llm_instruct_result result;
@@ -154,7 +156,7 @@ const struct command command_instruct_train = {
         "weights are trained.\n\n"
         "DIR receives model/ in Hugging Face layout, a .pth file for the book's class, log.csv, run.json, plots/ and "
         "instruction-data-with-response.json: the test entries, each with the model's answer. A model of the same data "
-        "and settings that is there already is not trained again. After Ctrl-C, --max-minutes or a power cut, "
+        "and settings that is there already is not trained again. After Ctrl-C, SIGTERM, --max-minutes or a power cut, "
         "--resume goes on from the last checkpoint; answers go on by themselves.",
     .examples = "  $ my-llm instruct train\n"
                 "  $ my-llm instruct train --data mine.json --out mine -m bundled\n"

@@ -35,13 +35,13 @@ static char *show_prompt(EditLine *edit) {
     return editor->prompt;
 }
 
-// Waits until there is something to read. Ctrl-C is blocked but for this wait (line_editor_read), so that
-// none is lost between looking for one and waiting. false: it came, or the terminal is gone.
+// Waits until there is something to read. Ctrl-C and SIGTERM are blocked but for this wait (line_editor_read), so
+// that none is lost between looking for one and waiting. false: one came, or the terminal is gone.
 static bool wait_for_input(const struct line_editor *editor) {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     while (!command_interrupted()) {
         if (ppoll(&input, 1, NULL, &editor->waiting) >= 0) return true;
-        if (errno != EINTR) return false; // EINTR: Ctrl-C, the window's size, or back from Ctrl-Z
+        if (errno != EINTR) return false; // EINTR: Ctrl-C, SIGTERM, the window's size, or back from Ctrl-Z
     }
     return false;
 }
@@ -108,6 +108,7 @@ enum line_outcome line_editor_read(struct line_editor *editor, const char **line
     sigset_t interrupt;
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
+    sigaddset(&interrupt, SIGTERM);
     sigprocmask(SIG_BLOCK, &interrupt, &editor->waiting);
     const char *typed = el_gets(editor->edit, &size);
     sigprocmask(SIG_SETMASK, &editor->waiting, NULL);

@@ -12,7 +12,7 @@ struct line_editor;
 enum line_outcome {
     LINE_TEXT,
     LINE_END,        // Ctrl-D, or the terminal is gone
-    LINE_INTERRUPTED // Ctrl-C; what was typed is forgotten
+    LINE_INTERRUPTED // Ctrl-C or SIGTERM; what was typed is forgotten
 };
 
 // `prompt` is copied; it has 79 bytes at most.

@@ -4,6 +4,7 @@
 // that could not be written in full is a failure.
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,7 @@ static int dispatch(int argc, char **argv) {
 int main(int argc, char **argv) {
     setlocale(LC_CTYPE, ""); // line editing counts characters; numbers stay as in C
     sigbus_catch();
+    signal(SIGXFSZ, SIG_IGN); // beyond `ulimit -f` writing fails then, and a sentence says so
     const int code = dispatch(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "my-llm: cannot write standard output: %s\n", strerror(errno));

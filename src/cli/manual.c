@@ -114,6 +114,6 @@ void help_print_man(FILE *file) {
           ".TP\n.B MY_LLM_ISA\nWhich kernels to use: ref, baseline, avx2 or avx512 (default: the best this processor "
           "has).\n"
           ".SH EXIT STATUS\n"
-          "0 when all was done, 1 after a failure, 2 for wrong usage, 130 after Ctrl\\-C.\n",
+          "0 when all was done, 1 after a failure, 2 for wrong usage, 130 after Ctrl\\-C, 143 after SIGTERM.\n",
           file);
 }

@@ -175,6 +175,14 @@ void options_overlay(const struct command *command, const void *from, void *to) 
     }
 }
 
+bool option_given(const struct command *command, const void *args, const char *name) {
+    const bool *given = (const bool *)((const char *)args + command->given);
+    for (int i = 0; i < command->n_options; i++) {
+        if (strcmp(command->options[i].name, name) == 0) return given[i];
+    }
+    return false;
+}
+
 void options_release(const struct command *command, void *args) {
     for (int i = 0; i < command->n_options; i++) {
         if (command->options[i].type != OPTION_STRINGS) continue;

@@ -26,6 +26,9 @@ enum options_outcome options_parse(const struct command *command, int argc, char
 // holds other defaults: a preset's.
 void options_overlay(const struct command *command, const void *from, void *to);
 
+// Whether this option was given; only of a command that marks them.
+bool option_given(const struct command *command, const void *args, const char *name);
+
 // Frees the lists of OPTION_STRINGS.
 void options_release(const struct command *command, void *args);
 

@@ -71,29 +71,22 @@ static void pretrain_init(void *memory) {
     llm_pretrain_options_init(&args->pretrain);
 }
 
-static bool is_given(const struct pretrain_args *args, const char *name) {
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (strcmp(options[i].name, name) == 0) return args->given[i];
-    }
-    return false;
-}
-
 // What is given together but makes no sense together; NULL: nothing.
 static const char *contradiction(const struct pretrain_args *args) {
     static const char *const of_new[] = {"preset", "size",   "n-layer",     "n-head",
                                          "n-embd", "untied", "no-qkv-bias", "init-scheme"};
     for (size_t i = 0; args->pretrain.init != NULL && i < sizeof of_new / sizeof of_new[0]; i++) {
-        if (is_given(args, of_new[i]))
+        if (option_given(&command_pretrain, args, of_new[i]))
             return "--init has a shape already: --preset, --size, --n-layer, --n-head, "
                    "--n-embd, --untied, --no-qkv-bias and --init-scheme are for new models";
     }
     const struct llm_train_options *train = &args->pretrain.train;
-    if (train->schedule == LLM_SCHEDULE_CONSTANT && train->cooldown == 0 && is_given(args, "min-lr")) {
-        return "--min-lr is where cosine or cooldown end, and the schedule is constant";
-    }
     if (train->resume && train->overwrite) return "--resume and --force exclude each other";
     if (args->pretrain.n_embd % args->pretrain.n_head != 0) return "--n-head does not divide --n-embd";
-    return NULL;
+    if (args->pretrain.val_split == 0 && (train->keep_best || train->patience > 0)) {
+        return "--keep-best and --patience go by the validation loss, and --val-split 0 holds nothing back";
+    }
+    return train_contradiction(&command_pretrain, args, train);
 }
 
 static int pretrain_run(void *memory, int n_operands, char **operands) {
@@ -131,12 +124,10 @@ const struct command command_pretrain = {
         "*.md. <|endoftext|> parts documents. A part is held back, and the loss on both parts is shown as training "
         "goes on, with a sample of what the model writes after each epoch.\n\n"
         "DIR receives model/ in Hugging Face layout, log.csv, run.json with all settings and results, and the loss "
-        "plot as PDF, SVG and PNG. Until the end it holds a checkpoint: after Ctrl-C, --max-minutes or a power cut, "
-        "the "
-        "same command with --resume goes on from it, and ends with the same model to the bit. --resume with other "
-        "texts, model or settings is refused; threads, --save-every, --max-minutes and --recompute may differ, and at "
-        "a "
-        "constant learning rate --steps and --cooldown, too.\n\n"
+        "plot as PDF, SVG and PNG. Until the end it holds a checkpoint: after Ctrl-C, SIGTERM, --max-minutes or a "
+        "power cut, the same command with --resume goes on from it, and ends with the same model to the bit. --resume "
+        "with other texts, model or settings is refused; threads, --save-every, --max-minutes and --recompute may "
+        "differ, and at a constant learning rate --steps and --cooldown, too.\n\n"
         "Random numbers are PyTorch's: --preset book-ch5 is the run of chapter 5 of Raschka's \"Build a Large Language "
         "Model From Scratch\", --preset book-appendix-d that of its appendix D, from the same seed.",
     .examples = "  $ my-llm pretrain the-verdict.txt --out run --preset book-ch5\n"

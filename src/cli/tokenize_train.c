@@ -1,6 +1,7 @@
 // tokenize_train.c: `my-llm tokenize --train`: texts to vocab.json, merges.txt and tokenizer.json.
 #include "cli/tokenize_train.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -11,16 +12,28 @@
 
 // Says so before the work, which may take minutes, not after it.
 static bool check_out(const struct tokenize_train_args *args, struct llm_error *err) {
-    if (args->force) return tokenizer_check_replaceable(args->out, err);
-    if (!path_exists(args->out)) return true;
-    return error_set(err, LLM_ERROR_IO, "%s: is there already; --force replaces it", args->out);
+    if (!args->force && path_exists(args->out)) {
+        return error_set(err, LLM_ERROR_IO, "%s: is there already; --force replaces it", args->out);
+    }
+    if (args->force && !tokenizer_check_replaceable(args->out, err)) return false;
+    struct directory_writer *writer = directory_writer_open(args->out, args->force, err);
+    if (writer == NULL) return false;
+    directory_writer_abort(writer);
+    return true;
 }
 
 static void tell(const struct llm_callbacks *callbacks, const struct llm_tokenizer *tokenizer,
                  const struct tokenize_train_args *args) {
     const int n = llm_tokenizer_vocab_size(tokenizer);
     char sentence[256];
-    if (n < args->vocab_size) {
+    if (n < args->vocab_size && args->min_frequency > 1) {
+        snprintf(sentence, sizeof sentence,
+                 "no pair of tokens that is left occurs %" PRId64
+                 " times, as --min-frequency asks, after %d ids, fewer "
+                 "than the %d asked for",
+                 args->min_frequency, n, args->vocab_size);
+        callbacks->notice(callbacks->user, sentence);
+    } else if (n < args->vocab_size) {
         snprintf(sentence, sizeof sentence,
                  "no pair of tokens is left to join after %d ids, fewer than the %d asked for", n, args->vocab_size);
         callbacks->notice(callbacks->user, sentence);

@@ -71,6 +71,10 @@ extern const char *const train_decays[];
     {"dry-run", 0, OPTION_FLAG, F(dry_run), NULL, "show settings, memory and time, and stop", 0, 0, NULL}
 // clang-format on
 
+// What was given but would do nothing with the other settings, as a sentence; NULL: nothing. `args` is the command's,
+// in which the options that were given are marked: a preset may well set what another option makes useless.
+const char *train_contradiction(const struct command *command, const void *args, const struct llm_train_options *train);
+
 // Prints what happens in a run: the plan, evaluations and samples on standard output, at a terminal a line of progress
 // on standard error. A llm_train_event_fn.
 bool train_show(void *user, const struct llm_train_event *event);

@@ -4,13 +4,39 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/train_options.h"
 
 const char *const train_schedules[] = {"constant", "cosine", NULL};
 const char *const train_decays[] = {"all", "matrices", NULL};
+
+const char *train_contradiction(const struct command *command, const void *args,
+                                const struct llm_train_options *train) {
+    const struct {
+        const char *name, *sentence;
+        bool useless;
+    } cases[] = {
+        {"min-lr", "--min-lr is where cosine or cooldown end, and the schedule is constant",
+         train->schedule == LLM_SCHEDULE_CONSTANT && train->cooldown == 0},
+        {"initial-lr", "--initial-lr is where warm-up begins, and there is none: --warmup is 0", train->warmup == 0},
+        {"clip-after-warmup", "--clip-after-warmup says when to clip, and nothing is clipped: --clip is 0",
+         train->clip == 0},
+        {"torch-norm", "--torch-norm is how the norm to clip is computed, and nothing is clipped: --clip is 0",
+         train->clip == 0},
+        {"lora-alpha", "--lora-alpha is of adapters, and there are none: --lora-rank is not given",
+         train->lora_rank == 0},
+        {"patience", "--patience counts evaluations, and there is only one, at the end: --eval-freq is 0",
+         train->eval_freq == 0 && train->patience > 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (cases[i].useless && option_given(command, args, cases[i].name)) return cases[i].sentence;
+    }
+    return NULL;
+}
 
 static void show_plan(const struct llm_train_event *event) {
     const struct llm_train_plan *plan = event->plan;
@@ -77,12 +103,21 @@ bool train_show(void *user, const struct llm_train_event *event) {
     return !command_interrupted();
 }
 
+// The library says that a run is there already and may be overwritten; it does not know by which options.
+static void tell_options(const struct llm_error *err, const struct llm_train_options *options) {
+    if (options->resume || strstr(err->text, "to be overwritten") == NULL) return;
+    fprintf(stderr, "my-llm: %s--force overwrites it, --out DIR names another place\n",
+            strstr(err->text, "resume it") != NULL ? "--resume resumes it, " : "");
+}
+
 int train_ended(bool ok, const char *out, const struct llm_train_options *options,
                 const struct llm_train_result *result, const struct llm_error *err) {
     progress_clear();
     if (!ok) {
         if (err->code == LLM_ERROR_CANCELLED) progress_notice(NULL, err->text);
-        return command_failed(err);
+        const int code = command_failed(err);
+        tell_options(err, options);
+        return code;
     }
     if (options->dry_run) return 0;
     char sentence[512];

@@ -35,15 +35,14 @@ static bool checksum_file(struct checksum *sum, const char *path, const struct t
     return ok;
 }
 
-// The checksum of all that decides what the files hold.
+// The checksum of all that decides what the files hold, and that of the vocabulary.
 static bool make_key(const struct text_paths *paths, const struct token_options *options, char key[CHECKSUM_TEXT],
-                     struct llm_error *err) {
+                     char vocabulary[CHECKSUM_TEXT], struct llm_error *err) {
     static const char *const splits[] = {"characters", "documents"};
     struct checksum sum;
-    char vocabulary[CHECKSUM_TEXT];
     if (!tokenizer_checksum(options->tokenizer, vocabulary, err)) return false;
     checksum_init(&sum);
-    checksum_update(&sum, vocabulary, sizeof vocabulary);
+    checksum_update(&sum, vocabulary, CHECKSUM_TEXT);
     checksum_update(&sum, splits[options->split], strlen(splits[options->split]));
     checksum_update(&sum, &options->validation, sizeof options->validation);
     int64_t done = 0;
@@ -100,7 +99,12 @@ static bool open_or_build(struct tokens *tokens, const struct text_paths *paths,
     char validation_key[CHECKSUM_TEXT];
     make_validation_key(key, validation_key);
     if (open_made(&tokens->train, train, key, options)) {
-        if (open_made(&tokens->validation, validation, validation_key, options)) return true;
+        if (open_made(&tokens->validation, validation, validation_key, options)) {
+            if (options->split == TOKENS_BY_DOCUMENTS && !tokens->train.split_by_documents) {
+                tokens_tell_of_characters(options, 0);
+            }
+            return true;
+        }
         token_file_close(&tokens->train);
     }
     tokens->built = true;
@@ -124,7 +128,7 @@ bool tokens_open(struct tokens *tokens, const struct token_options *options, str
     char *validation = path_join(options->folder, "validation.tokens");
     bool ok = (train != NULL && validation != NULL) || error_memory(err, options->folder);
     ok = ok && text_paths_list(&paths, options->files, options->n_files, err) &&
-         make_key(&paths, options, tokens->checksum, err) &&
+         make_key(&paths, options, tokens->checksum, tokens->vocabulary, err) &&
          open_or_build(tokens, &paths, train, validation, options, err);
     if (!ok) tokens_close(tokens);
     text_paths_release(&paths);

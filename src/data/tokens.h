@@ -66,6 +66,7 @@ struct token_options {
 struct tokens {
     struct token_file train, validation; // either may be empty
     char checksum[CHECKSUM_TEXT];        // of the texts, the vocabulary and the split: what a resumed run compares
+    char vocabulary[CHECKSUM_TEXT];      // of the vocabulary alone
     bool built;                          // now; else the files were there already
 };
 

@@ -5,6 +5,7 @@
 // rounds are all that lies in memory, and the files are the same whatever the number of threads.
 #include "data/tokens_build.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,13 +191,17 @@ static bool none_held_back(const struct build *build) {
     return build->by_documents && build->options->validation > 0 && token_writer_documents(build->validation) == 0;
 }
 
-static void tell_of_characters(const struct build *build) {
-    const struct llm_callbacks *callbacks = &build->options->callbacks;
+void tokens_tell_of_characters(const struct token_options *options, int64_t n_documents) {
+    const struct llm_callbacks *callbacks = &options->callbacks;
     if (callbacks->notice == NULL) return;
     struct llm_error sentence = {0};
+    char documents[64] = "there are";
+    if (n_documents == 1) snprintf(documents, sizeof documents, "1 document is");
+    if (n_documents > 1) snprintf(documents, sizeof documents, "%lld documents are", (long long)n_documents);
     error_set(&sentence, LLM_ERROR_ARGUMENT,
-              "%lld documents are too few to hold %g %% of them back for validation; instead, the end of the text is",
-              (long long)build->n_documents, 100 * build->options->validation);
+              "%s too few%s to hold %g %% of them back for validation; instead, the end "
+              "of the text is",
+              documents, n_documents == 0 ? " documents" : "", 100 * options->validation);
     callbacks->notice(callbacks->user, sentence.text);
 }
 
@@ -212,7 +217,7 @@ bool tokens_build(const struct text_paths *paths, const struct token_options *op
     if (ok) build.team = team_new(known.n_threads, err);
     ok = build.team != NULL && run_pass(&build, targets, err);
     if (ok && none_held_back(&build)) {
-        tell_of_characters(&build);
+        tokens_tell_of_characters(options, build.n_documents);
         end_pass(&build);
         build.by_documents = false;
         ok = run_pass(&build, targets, err);

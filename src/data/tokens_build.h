@@ -17,4 +17,7 @@ bool tokens_build(const struct text_paths *paths, const struct token_options *op
 bool tokens_report(const struct token_options *options, const char *path, int64_t done, int64_t total,
                    struct llm_error *err);
 
+// Tells the caller's callback that the split is by characters, as documents are too few; n_documents 0: not known.
+void tokens_tell_of_characters(const struct token_options *options, int64_t n_documents);
+
 #endif

@@ -38,11 +38,12 @@ static int start(pid_t *pid, const char *folder, char *script, int complaints) {
         posix_spawn_file_actions_destroy(&actions);
         return failed;
     }
-    sigset_t none, pipe_and_interrupt;
+    sigset_t none, defaulted;
     sigemptyset(&none);
-    sigemptyset(&pipe_and_interrupt);
-    sigaddset(&pipe_and_interrupt, SIGPIPE);
-    sigaddset(&pipe_and_interrupt, SIGINT);
+    sigemptyset(&defaulted);
+    sigaddset(&defaulted, SIGPIPE);
+    sigaddset(&defaulted, SIGINT);
+    sigaddset(&defaulted, SIGXFSZ);
     char program[] = "gnuplot", defaults[] = "--default-settings";
     char *const arguments[] = {program, defaults, script, NULL};
     if ((failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) == 0 &&
@@ -52,7 +53,7 @@ static int start(pid_t *pid, const char *folder, char *script, int complaints) {
         (failed = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                                             POSIX_SPAWN_SETSIGDEF)) == 0 &&
         (failed = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
-        (failed = posix_spawnattr_setsigdefault(&attributes, &pipe_and_interrupt)) == 0) {
+        (failed = posix_spawnattr_setsigdefault(&attributes, &defaulted)) == 0) {
         failed = posix_spawnp(pid, program, &actions, &attributes, arguments, environ);
     }
     posix_spawnattr_destroy(&attributes);

@@ -182,10 +182,14 @@ static json_t *model_json(const struct pretrain *run) {
                      config->tied_head, "qkv_bias", config->qkv_bias, "initial_weights_crc32c", (json_int_t)crc);
 }
 
+static const char *const split_names[] = {"documents", "characters"};
+
 static bool describe(struct pretrain *run, const char *const *files, size_t n_files, struct llm_error *err) {
     const struct llm_pretrain_options *options = run->options;
-    run->identity =
-        json_pack("{s:o, s:i, s:s}", "model", model_json(run), "context", run->context, "data", run->tokens.checksum);
+    // The parts are not compared but to say what it is in which the data differ.
+    run->identity = json_pack("{s:o, s:i, s:s, s:{s:s, s:s, s:f}}", "model", model_json(run), "context", run->context,
+                              "data", run->tokens.checksum, "data_parts", "vocabulary", run->tokens.vocabulary, "split",
+                              split_names[options->split], "val_split", options->val_split);
     json_t *names = json_array();
     bool ok = run->identity != NULL && names != NULL;
     for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_name(files[i])) == 0;
@@ -245,13 +249,16 @@ bool llm_pretrain(const char *const *files, size_t n_files, const char *out, con
     struct pretrain run = {.options = options, .out = out};
     random_init(&run.random, options->train.seed);
     if (!check_options(options, n_files, err) || !train_begin(out, &options->train, err)) return false;
-    if (options->train.resume && train_finished(out, result)) {
-        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
-        return true;
-    }
     bool ok = (options->init != NULL ? open_model : make_model)(&run, err) && open_tokens(&run, files, n_files, err) &&
               describe(&run, files, n_files, err);
-    if (ok) {
+    bool finished = false;
+    if (ok && options->train.resume) {
+        ok = train_finished_resumed(out, &options->train, run.identity, &finished, err);
+    }
+    if (ok && finished) {
+        train_finished(out, result);
+        engine_notice(&options->train.callbacks, "%s: this run is finished", out);
+    } else if (ok) {
         const struct train_task task = {
             .user = &run,
             .n_examples = {run.windows[TRAIN_LEARN].n, run.windows[TRAIN_VALIDATE].n},

@@ -33,6 +33,12 @@ static bool count_steps(struct trainer *trainer, struct llm_error *err) {
                          " (batch-size %d, grad-accum %d): take fewer a step, shorter ones, or more text",
                          plan->n_examples, per_step, options->batch_size, options->grad_accum);
     }
+    if (plan->n_validation == 0 && (options->keep_best || options->patience > 0)) {
+        return error_set(err, LLM_ERROR_ARGUMENT,
+                         "%s goes by the validation loss, and there is no example to validate with: hold more back, or "
+                         "leave it out",
+                         options->keep_best ? "keep-best" : "patience");
+    }
     plan->n_steps = options->steps > 0 ? options->steps : plan->steps_an_epoch * options->epochs;
     // An epoch must fit into an int, whatever --steps says.
     if (plan->n_steps / plan->steps_an_epoch >= INT_MAX) {

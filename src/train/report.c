@@ -118,6 +118,31 @@ bool train_finished_same(const char *out, const struct llm_train_options *option
                      difference.text);
 }
 
+bool train_finished_resumed(const char *out, const struct llm_train_options *options, const json_t *identity,
+                            bool *finished, struct llm_error *err) {
+    json_t *json = read_report(out);
+    *finished = json_is_true(json_object_get(json, "finished"));
+    bool ok = true;
+    if (*finished) {
+        const json_t *saved = json_object_get(json, "run");
+        json_t *present = as_written(identity_of(options, identity));
+        struct llm_error difference = {0};
+        if (present == NULL) {
+            ok = error_memory(err, "settings");
+        } else if (!train_identity_check(saved, present, &difference)) {
+            ok = train_differs_in_length(saved, present)
+                     ? error_set(err, difference.code,
+                                 "%s: %s, and it is finished, so its checkpoint is gone: begin a run in another place, "
+                                 "with init %s/model",
+                                 out, difference.text, out)
+                     : error_set(err, difference.code, "%s: %s", out, difference.text);
+        }
+        json_decref(present);
+    }
+    json_decref(json);
+    return ok;
+}
+
 bool train_finished(const char *out, struct llm_train_result *result) {
     json_t *json = read_report(out);
     const bool finished = json_is_true(json_object_get(json, "finished"));

@@ -112,6 +112,10 @@ bool train_options_check(const struct llm_train_options *options, struct llm_err
         return error_set(err, LLM_ERROR_ARGUMENT, "min-lr is %g, higher than lr, which is %g", options->min_lr,
                          options->lr);
     }
+    if (options->initial_lr > options->lr) {
+        return error_set(err, LLM_ERROR_ARGUMENT, "initial-lr is %g, higher than lr, which is %g", options->initial_lr,
+                         options->lr);
+    }
     return true;
 }
 
@@ -144,9 +148,12 @@ json_t *train_settings_json(const struct llm_train_options *options) {
 }
 
 // A value as a person writes it; "nothing" for what is not there.
-static void value_text(const json_t *value, char *text, size_t size) {
+static void value_text(const char *name, const json_t *value, char *text, size_t size) {
+    const bool derived = strcmp(name, "min_lr") == 0 || strcmp(name, "initial_lr") == 0;
     char *dumped = NULL;
-    if (json_is_string(value)) {
+    if (derived && json_number_value(value) < 0) {
+        snprintf(text, size, "not given");
+    } else if (json_is_string(value)) {
         snprintf(text, size, "%.200s", json_string_value(value));
     } else if (json_is_real(value)) {
         snprintf(text, size, "%g", json_real_value(value));
@@ -161,6 +168,7 @@ static void value_text(const json_t *value, char *text, size_t size) {
 // What a checksum stands for; its digits would tell nobody anything.
 static const char *meaning_of(const char *name) {
     if (strcmp(name, "data") == 0) return "other texts, another vocabulary or another split";
+    if (strcmp(name, "vocabulary") == 0) return "another vocabulary";
     if (strcmp(name, "initial_weights_crc32c") == 0) return "other initial weights";
     return NULL;
 }
@@ -170,19 +178,37 @@ static bool compare_values(const char *name, const json_t *saved, const json_t *
     if (json_equal(saved, present)) return true;
     const char *meaning = meaning_of(name);
     if (meaning != NULL) return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s", meaning);
-    char was[256], is[256];
-    value_text(saved, was, sizeof was);
-    value_text(present, is, sizeof is);
-    return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s %s, now it is %s", name, was, is);
+    char was[256], is[256], option[64];
+    value_text(name, saved, was, sizeof was);
+    value_text(name, present, is, sizeof is);
+    snprintf(option, sizeof option, "%s", name);
+    for (char *c = option; *c != '\0'; c++) *c = *c == '_' ? '-' : *c; // as the program spells it
+    return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with %s %s, now it is %s", option, was, is);
+}
+
+// The parts tell which of them it was, where both have them: older checkpoints do not.
+static bool compare_data(const json_t *saved, const json_t *present, struct llm_error *err) {
+    const json_t *was = json_object_get(saved, "data_parts"), *is = json_object_get(present, "data_parts");
+    if (json_equal(json_object_get(saved, "data"), json_object_get(present, "data"))) return true;
+    if (was != NULL && is != NULL) {
+        if (!train_identity_check(was, is, err)) return false;
+        return error_set(err, LLM_ERROR_ARGUMENT, "the run was begun with other texts");
+    }
+    return compare_values("data", json_object_get(saved, "data"), json_object_get(present, "data"), err);
 }
 
 bool train_identity_check(const json_t *saved, const json_t *present, struct llm_error *err) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)present, key, value) {
-        if (!compare_values(key, json_object_get(saved, key), value, err)) return false;
+        if (strcmp(key, "data_parts") == 0) continue;
+        if (strcmp(key, "data") == 0 ? !compare_data(saved, present, err)
+                                     : !compare_values(key, json_object_get(saved, key), value, err)) {
+            return false;
+        }
     }
     json_object_foreach((json_t *)saved, key, value) {
+        if (strcmp(key, "data_parts") == 0) continue;
         if (json_object_get(present, key) == NULL && !compare_values(key, value, NULL, err)) return false;
     }
     return true;
@@ -216,19 +242,34 @@ static bool schedule_of(const json_t *settings, int64_t steps_an_epoch, struct s
     return true;
 }
 
-bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
-                        struct llm_error *err) {
+// `saved` with the length that `present` has; NULL when out of memory.
+static json_t *as_long_as(const json_t *saved, const json_t *present) {
     const json_t *now = json_object_get(present, "settings");
     json_t *copy = json_deep_copy(saved);
-    if (copy == NULL) return error_memory(err, "settings");
     json_t *settings = json_object_get(copy, "settings");
-    bool ok = true;
+    bool ok = copy != NULL;
     for (size_t i = 0; ok && i < sizeof lengths / sizeof lengths[0]; i++) {
         json_t *value = json_object_get(now, lengths[i]);
         json_object_del(settings, lengths[i]);
-        ok = value == NULL || json_object_set(settings, lengths[i], value) == 0 || error_memory(err, "settings");
+        ok = value == NULL || json_object_set(settings, lengths[i], value) == 0;
     }
-    ok = ok && train_identity_check(copy, present, err);
+    if (ok) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
+bool train_differs_in_length(const json_t *saved, const json_t *present) {
+    json_t *copy = as_long_as(saved, present);
+    const bool same = copy != NULL && train_identity_check(copy, present, NULL);
+    json_decref(copy);
+    return same && !train_identity_check(saved, present, NULL);
+}
+
+bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,
+                        struct llm_error *err) {
+    const json_t *now = json_object_get(present, "settings");
+    json_t *copy = as_long_as(saved, present);
+    const bool ok = copy != NULL ? train_identity_check(copy, present, err) : error_memory(err, "settings");
     json_decref(copy);
     struct llm_error first = {0};
     if (!ok || train_identity_check(saved, present, &first)) return ok;

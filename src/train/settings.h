@@ -18,6 +18,9 @@ json_t *train_settings_json(const struct llm_train_options *options);
 // names the first difference: "it was begun with lr 0.001, now it is 0.0005".
 bool train_identity_check(const json_t *saved, const json_t *present, struct llm_error *err);
 
+// Whether all that differs is how long the run is.
+bool train_differs_in_length(const json_t *saved, const json_t *present);
+
 // The same of a run that goes on after `done` steps: one that becomes longer or shorter, or cools down elsewhere, is
 // the same run as long as the learning rates of those steps are.
 bool train_resume_check(const json_t *saved, const json_t *present, int64_t steps_an_epoch, int64_t done,

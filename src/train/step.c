@@ -99,13 +99,29 @@ bool train_gradients(struct trainer *trainer, const int64_t *examples, struct ra
     return true;
 }
 
+static bool weights_finite(const struct trainer *trainer) {
+    const struct param_block *weights = trainer->weights;
+    for (int64_t i = 0; i < weights->size; i++) {
+        if (!isfinite(weights->data[i])) return false;
+    }
+    return true;
+}
+
 static bool check_finite(const struct trainer *trainer, const struct step_report *report, struct llm_error *err) {
     if (isfinite(report->loss) && isfinite(report->norm)) return true;
     const bool loss = !isfinite(report->loss);
+    const char *name = loss ? "loss" : "norm of the gradients";
+    const double value = loss ? report->loss : report->norm;
+    if (trainer->state.step == 0) { // nothing was changed yet
+        return error_set(err, LLM_ERROR_FORMAT, "step 0: the %s is %g, so the run stops: %s", name, value,
+                         weights_finite(trainer) ? "the weights that the model began with are too large"
+                                                 : "among the weights that the model began with are some that are not "
+                                                   "numbers");
+    }
     return error_set(err, LLM_ERROR_FORMAT,
                      "step %" PRId64 ": the %s is %g, so the run stops; the last checkpoint, if one was written, is as "
                      "it was. A lower learning rate or clipping may help",
-                     trainer->state.step, loss ? "loss" : "norm of the gradients", loss ? report->loss : report->norm);
+                     trainer->state.step, name, value);
 }
 
 bool train_step(struct trainer *trainer, struct step_report *report, struct llm_error *err) {

@@ -180,6 +180,17 @@ static bool has_waited(const struct trainer *trainer) {
            state->evaluated - state->best_step >= patience * trainer->options->eval_freq;
 }
 
+// The run is finished here, and it is said why.
+static void end_early(struct trainer *trainer) {
+    const struct train_state *state = &trainer->state;
+    const int64_t n = trainer->options->patience;
+    trainer->plan.n_steps = state->step;
+    engine_notice(&trainer->options->callbacks,
+                  "%s: the run ends after step %" PRId64 ": %" PRId64 " evaluation%s brought nothing better than the "
+                  "validation loss of step %" PRId64 ", which is %.4g",
+                  trainer->out, state->step - 1, n, n == 1 ? "" : "s in a row", state->best_step, state->best_val_loss);
+}
+
 // One step and what is due after it.
 static bool advance(struct trainer *trainer, struct llm_error *err) {
     const struct llm_train_options *options = trainer->options;
@@ -192,7 +203,7 @@ static bool advance(struct trainer *trainer, struct llm_error *err) {
     emit(trainer, LLM_TRAIN_STEP, &report, NULL, 0);
     const bool due = options->eval_freq > 0 && (state->step - 1) % options->eval_freq == 0;
     if ((due || state->step == trainer->plan.n_steps) && !evaluate(trainer, &report, due, err)) return false;
-    if (due && has_waited(trainer)) trainer->plan.n_steps = state->step; // the run is finished here
+    if (due && state->step < trainer->plan.n_steps && has_waited(trainer)) end_early(trainer);
     const bool last = state->step == trainer->plan.n_steps;
     if ((state->done == trainer->plan.steps_an_epoch || last) && !end_epoch(trainer, err)) return false;
     const bool saves = options->save_every > 0 && state->step % options->save_every == 0;

@@ -82,6 +82,11 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
 bool train_finished_same(const char *out, const struct llm_train_options *options, const json_t *identity, bool *same,
                          json_t **report, struct llm_error *err);
 
+// Likewise for a run that is to be resumed, in *finished; a run of others is an error, and one that was only shorter is
+// told how to go on all the same.
+bool train_finished_resumed(const char *out, const struct llm_train_options *options, const json_t *identity,
+                            bool *finished, struct llm_error *err);
+
 // Whether DIR/run.json says that the run came to its end, so that there is nothing to resume; and how it ended.
 bool train_finished(const char *out, struct llm_train_result *result);
 

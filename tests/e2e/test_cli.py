@@ -195,3 +195,10 @@ def test_completions_are_good_shell(my_llm, shell, tmp_path):
     script.write_text(my_llm("help", "--completion", shell).out)
     process = subprocess.run([shell, "-n", script], capture_output=True, text=True)
     assert process.returncode == 0 and process.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["pretrain", "classify train", "instruct train"])
+def test_settings_of_training_that_would_do_nothing(my_llm, tmp_path, command):
+    operands = ["a.txt"] if command == "pretrain" else []
+    result = my_llm(*command.split(), *operands, "--out", tmp_path / "run", "--lora-alpha", 8)
+    assert result.code == 2 and "--lora-alpha is of adapters, and there are none" in result.err, result

@@ -1,6 +1,7 @@
 """`my-llm generate` as a person runs it: at pipes, and at a terminal."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -358,6 +359,15 @@ def test_ctrl_c_ends_the_text_and_not_the_session(terminal):
     person.expect(QUESTION)
     person.interrupt()  # the second one, with nothing entered between
     assert person.wait() == 130
+
+
+def test_sigterm_at_the_prompt_ends_the_program(terminal):
+    person = generate_at(terminal)
+    person.expect(QUESTION)
+    person.send("half a line")
+    person.expect("half a line")
+    os.kill(person.pid, signal.SIGTERM)
+    assert person.wait() == 143
 
 
 def test_second_ctrl_c_at_the_prompt_ends_the_program(terminal):

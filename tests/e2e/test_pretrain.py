@@ -275,6 +275,16 @@ def test_nothing_held_back(my_llm, small, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["results"]["val_loss"] is None
 
 
+def test_patience_says_why_a_run_ends(my_llm, small, tmp_path):
+    out = tmp_path / "run"
+    result = my_llm("pretrain", *small, "--out", out, "--patience", 2, "--eval-freq", 3, "--lr", 0, "--dropout", 0)
+    assert result.code == 0, result
+    best = json.loads((out / "run.json").read_text())["results"]["best_val_loss"]
+    assert (f"{out}: the run ends after step 6: 2 evaluations in a row brought nothing better than the validation loss of "
+            f"step 0, which is {best:.4g}\n") in result.err
+    assert [row["step"] for row in rows(out / "log.csv")] == ["0", "3", "6"]
+
+
 # ---- Stopping and going on ------------------------------------------------------------------
 
 
@@ -321,6 +331,25 @@ def test_ctrl_c_writes_a_checkpoint(terminal, my_llm, small, tmp_path):
     assert weights(out) == weights(whole) and log_of(out) == log_of(whole)
 
 
+def test_sigterm_writes_a_checkpoint(program, env, my_llm, small, tmp_path):
+    """As shutdown, systemd and batch systems end a program; timeout(1) sends it twice."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    longer = [*map(str, small), "--save-every", "0", "--epochs", "60"]  # not over before the signal arrives
+    assert my_llm("pretrain", *longer, "--out", whole).code == 0
+    process = subprocess.Popen([program, "pretrain", *longer, "--out", out], env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    while "Step 000010" not in (line := process.stdout.readline()):
+        assert line
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143 and "resume goes on from there" in said and "my-llm: terminated" in said, said
+    assert (out / "checkpoint").exists()
+    result = my_llm("pretrain", *longer, "--out", out, "--resume")
+    assert result.code == 0, result
+    assert weights(out) == weights(whole) and log_of(out) == log_of(whole)
+
+
 def test_the_time_is_over(my_llm, small, reference, tmp_path):
     """In sittings of a few milliseconds, each at least one step."""
     out = tmp_path / "run"
@@ -344,9 +373,10 @@ def interrupted(my_llm, small, out):
 @pytest.mark.parametrize("more, sentence", [
     (["--lr", 0.1], "the run was begun with lr 0.0005, now it is 0.1"),
     (["--seed", 5], "the run was begun with seed 123, now it is 5"),
-    (["--n-embd", 32], "the run was begun with n_embd 16, now it is 32"),
+    (["--n-embd", 32], "the run was begun with n-embd 16, now it is 32"),
     (["--context", 8], "now it is 8"),
-    (["--val-split", 0.2], "the run was begun with other texts, another vocabulary or another split"),
+    (["--val-split", 0.2], "the run was begun with val-split 0.1, now it is 0.2"),
+    (["--split", "characters"], "the run was begun with split documents, now it is characters"),
     (["--init-scheme", "book"], "the run was begun with other initial weights"),
 ])
 def test_another_run_is_not_resumed(my_llm, small, tmp_path, more, sentence):
@@ -365,7 +395,7 @@ def test_other_texts_are_not_resumed(my_llm, small, fixtures, tmp_path):
     text.write_bytes((fixtures / "tiny.txt").read_bytes() + b" And more.")
     result = my_llm("pretrain", *arguments)
     assert result.code == 1
-    assert "the run was begun with other texts" in result.err
+    assert "the run was begun with other texts\n" in result.err
 
 
 def test_a_damaged_checkpoint(my_llm, small, tmp_path):
@@ -395,6 +425,19 @@ def test_a_finished_run_stays_finished(my_llm, small, reference):
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("more, sentence", [
+    (["--lr", 0.1], "the run was begun with lr 0.0005, now it is 0.1"),
+    (["--val-split", 0.2], "the run was begun with "),
+    (["--steps", 60], "the run was begun with steps 0, now it is 60, and it is finished, so its checkpoint is gone: begin a "
+                      "run in another place, with init {out}/model"),
+])
+def test_another_run_than_the_finished_one(my_llm, small, reference, more, sentence):
+    before = (reference / "run.json").read_bytes(), weights(reference)
+    result = my_llm("pretrain", *small, "--out", reference, "--resume", *more)
+    assert result.code == 1 and f"{reference}: {sentence.format(out=reference)}" in result.err, result
+    assert ((reference / "run.json").read_bytes(), weights(reference)) == before
+
+
 def test_nothing_to_resume(my_llm, small, tmp_path):
     result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--resume")
     assert result.code == 1 and "there is no run to resume here" in result.err
@@ -405,6 +448,7 @@ def test_an_existing_run_stays(my_llm, small, reference):
     before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
     result = my_llm("pretrain", *small, "--out", reference)
     assert result.code == 1 and "holds a run already" in result.err
+    assert result.err.endswith("my-llm: --resume resumes it, --force overwrites it, --out DIR names another place\n")
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
     result = my_llm("pretrain", *small, "--out", reference, "--force", "--steps", 3)
     assert result.code == 0, result
@@ -428,9 +472,9 @@ def test_one_run_at_a_time(program, env, my_llm, small, tmp_path):
 
 
 def limited(program, env, bytes_, *args):
-    """A run in which no file may grow beyond so many bytes, as on a disk that is full."""
+    """A run in which no file may grow beyond so many bytes, as on a disk that is full, or after `ulimit -f`."""
     def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and that would be inherited
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
     return subprocess.run([program, *map(str, args)], env=env, capture_output=True, text=True, timeout=120,
@@ -561,7 +605,8 @@ def test_a_loss_that_is_not_a_number(my_llm, fixtures, tmp_path):
     result = my_llm("pretrain", fixtures / "tiny.txt", "--init", model, "--tokenizer", fixtures / "tokenizer", "--out",
                     tmp_path / "run", "--context", 8)
     assert result.code == 1
-    assert "step 0: the loss is nan, so the run stops" in result.err, result
+    assert ("step 0: the loss is nan, so the run stops: among the weights that the model began with are some that are "
+            "not numbers\n") in result.err, result
     assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "checkpoint").exists()
 
 
@@ -612,12 +657,31 @@ def test_places_that_cannot_be_written(my_llm, small, tmp_path):
     (["--out", "x", "--schedule", "constant", "--min-lr", "0.1"], "--min-lr is where cosine or cooldown end"),
     (["--out", "x", "--cooldown", "5"], "cooldown is how a constant rate ends"),
     (["--out", "x", "--min-lr", "0.1", "--lr", "0.01"], "min-lr is 0.1, higher than lr"),
+    (["--out", "x", "--initial-lr", "0.1", "--lr", "0.01"], "initial-lr is 0.1, higher than lr"),
+    (["--out", "x", "--initial-lr", "0.1", "--lr", "0.2", "--warmup", "0"], "--initial-lr is where warm-up begins"),
+    (["--out", "x", "--val-split", "0", "--keep-best"], "--val-split 0 holds nothing back"),
+    (["--out", "x", "--val-split", "0", "--patience", "2"], "--val-split 0 holds nothing back"),
+    (["--out", "x", "--patience", "2", "--eval-freq", "0"], "--patience counts evaluations"),
+    (["--out", "x", "--lora-alpha", "8"], "--lora-alpha is of adapters, and there are none"),
+    (["--out", "x", "--clip", "0", "--clip-after-warmup"], "--clip-after-warmup says when to clip"),
+    (["--out", "x", "--clip", "0", "--torch-norm"], "--torch-norm is how the norm to clip is computed"),
     (["--out", "x", "--compute", "f16"], "f32 or bf16"),
 ])
 def test_wrong_usage(my_llm, fixtures, more, sentence, tmp_path):
     result = my_llm("pretrain", fixtures / "tiny.txt", *more, cwd=tmp_path)
     assert result.code in (1, 2) and sentence in result.err, result
     assert not (tmp_path / "x").exists()
+
+
+def test_a_preset_may_set_what_another_option_makes_useless(my_llm, small, tmp_path):
+    result = my_llm("pretrain", *small, "--out", tmp_path / "x", "--preset", "book-appendix-d", "--clip", 0, "--dry-run")
+    assert result.code == 0, result
+
+
+def test_too_little_held_back_to_go_by(my_llm, small, tmp_path):
+    result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--val-split", 0.0001, "--keep-best")
+    assert result.code == 1 and "keep-best goes by the validation loss, and there is no example" in result.err, result
+    assert not (tmp_path / "run" / "log.csv").exists()
 
 
 def test_no_text_at_all(my_llm, tmp_path):

@@ -72,6 +72,16 @@ def test_least_frequency(my_llm, fixtures, tmp_path):
     result = learn(my_llm, tmp_path / "out", fixtures / "frequent.txt", size=2000, more=["--min-frequency", 5])
     assert result.code == 0
     assert merges_of(tmp_path / "out") == expected(fixtures, "frequent")
+    n = 257 + len(expected(fixtures, "frequent"))
+    assert (f"my-llm: no pair of tokens that is left occurs 5 times, as --min-frequency asks, after {n} ids, fewer than "
+            "the 2000 asked for\n") in result.err
+
+
+def test_a_place_that_cannot_be_written_is_known_at_once(my_llm, fixtures, tmp_path):
+    """Before the texts are read: the one that is not there is not missed."""
+    for out in (tmp_path / "nowhere" / "out", "/proc/out"):
+        result = learn(my_llm, out, fixtures / "prose.txt", tmp_path / "no-such.txt")
+        assert result.code == 1 and f"{out}: cannot create a directory here" in result.err, result
 
 
 def test_what_is_there_stays(my_llm, fixtures, tmp_path):

@@ -143,6 +143,45 @@ static void a_second_interrupt_ends_the_program(void **state) {
     assert_int_equal(outcome.code, 130);
 }
 
+// As timeout(1) does it; a Ctrl-C after it quits.
+static int terminate_twice(const char *path) {
+    command_catch_interrupt();
+    raise(SIGTERM);
+    raise(SIGTERM);
+    if (!command_interrupted() || !command_terminated()) return 99;
+    command_clear_interrupt();
+    if (!command_interrupted() || command_interrupt_code() != 143) return 98;
+    if (path != NULL) raise(SIGINT);
+    return 97;
+}
+
+static void being_terminated_is_not_forgotten(void **state) {
+    (void)state;
+    struct outcome outcome;
+    run_child(&outcome, terminate_twice, NULL);
+    assert_int_equal(outcome.code, 97);
+    run_child(&outcome, terminate_twice, "with Ctrl-C");
+    assert_int_equal(outcome.code, 130);
+}
+
+static int cancel_by_termination(const char *path) {
+    (void)path;
+    const struct llm_callbacks callbacks = command_callbacks();
+    const struct llm_progress progress = {"thing", "bytes", 10, 100};
+    raise(SIGTERM);
+    if (callbacks.progress(callbacks.user, &progress)) return 98;
+    const struct llm_error err = {LLM_ERROR_CANCELLED, "cancelled"};
+    return command_failed(&err);
+}
+
+static void being_terminated_cancels_long_work(void **state) {
+    (void)state;
+    struct outcome outcome;
+    run_child(&outcome, cancel_by_termination, NULL);
+    assert_string_equal(outcome.said, "thing: 10 bytes of 100 bytes\nmy-llm: terminated\n");
+    assert_int_equal(outcome.code, 143);
+}
+
 static int cancel_by_interrupt(const char *path) {
     (void)path;
     const struct llm_callbacks callbacks = command_callbacks();
@@ -309,6 +348,8 @@ int main(void) {
         cmocka_unit_test(a_shrunken_file_is_named),
         cmocka_unit_test(another_sigbus_stays_one),
         cmocka_unit_test(a_second_interrupt_ends_the_program),
+        cmocka_unit_test(being_terminated_is_not_forgotten),
+        cmocka_unit_test(being_terminated_cancels_long_work),
         cmocka_unit_test(an_interrupt_cancels_long_work),
         cmocka_unit_test(a_failure_is_one_sentence),
         cmocka_unit_test(progress_at_a_pipe_is_lines),

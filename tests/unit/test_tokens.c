@@ -417,7 +417,14 @@ static void test_too_few_documents(void **state) {
     place->notices[0] = '\0';
     open_tokens(&tokens, &options);
     assert_false(tokens.built);
-    assert_string_equal(place->notices, "");
+    assert_string_equal(place->notices,
+                        "there are too few documents to hold 10 % of them back for validation; instead, "
+                        "the end of the text is");
+    tokens_close(&tokens);
+    put_text(place->texts[0], "one two three four five six seven eight");
+    place->notices[0] = '\0';
+    open_tokens(&tokens, &options);
+    assert_non_null(strstr(place->notices, "1 document is too few to hold 10 % of them back for validation"));
     tokens_close(&tokens);
 }
 
