@@ -248,6 +248,24 @@ LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size
 LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                                 struct llm_error *err);
 
+// ---- Texts from files -----------------------------------------------------------------------
+
+// A text as a stream. What is compressed, as .xz or .gz, is unpacked on the way.
+struct llm_text;
+
+// The text that an open descriptor gives: of a file, a pipe or a terminal. How it is compressed is told from its first
+// bytes, with which no UTF-8 text can begin; but where `name` ends in .xz or .gz, it must be it. `name` begins the
+// sentences about errors. n_threads: how many may unpack at once (0: MY_LLM_THREADS, else the cores that affinity and
+// the cgroup quota give). When a signal interrupts a read, callbacks->progress is asked whether to go on; `callbacks`
+// may be NULL. The descriptor stays the caller's and open.
+LLM_API struct llm_text *llm_text_open(int fd, const char *name, int n_threads, const struct llm_callbacks *callbacks,
+                                       struct llm_error *err);
+LLM_API void llm_text_close(struct llm_text *text);
+
+// Reads the next bytes [size]; *n gets how many there were, fewer than `size` only at the end of the text. Compressed
+// data that is damaged, or cut in the middle, is an error.
+LLM_API bool llm_text_read(struct llm_text *text, char *bytes, size_t size, size_t *n, struct llm_error *err);
+
 // ---- Session: generation --------------------------------------------------------------------
 
 struct llm_session;

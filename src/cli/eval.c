@@ -181,7 +181,8 @@ const struct command command_eval = {
     .usage = "[-m MODEL] FILE\n"
              "MODEL FILE",
     .description =
-        "Reads FILE, a text or - for standard input, and tells the mean cross-entropy of its tokens, in nats, and the\n"
+        "Reads FILE, a text, plain, .xz or .gz, or - for standard input, and tells the mean cross-entropy of its "
+        "tokens, in nats, and the\n"
         "perplexity, which is e to that power, each with its standard error. With --ids, FILE holds token ids, one\n"
         "sequence a line.\n"
         "\n"

@@ -1,6 +1,8 @@
 """`my-llm eval` against transformers' losses, and what it refuses."""
 
+import gzip
 import json
+import lzma
 import re
 import subprocess
 from pathlib import Path
@@ -52,6 +54,26 @@ def test_text_of_a_file_and_of_standard_input(my_llm, tmp_path):
     assert my_llm("eval", "-m", "bundled", "-", input=text).out == result.out
     assert my_llm("eval", file).out == result.out  # no model named: the bundled one here
     assert 1 < float(lines[1].split()[1]) < 500
+
+
+@pytest.mark.parametrize("ending, compress", [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_text_is_unpacked(my_llm, tmp_path, ending, compress):
+    """As pretrain and tokenize --train do: what is scored is the text, not the archive's bytes."""
+    text = b"".join(b"Line %d of %d: once upon a time there was a king.\n" % (i, i * i) for i in range(40))
+    plain, packed = tmp_path / "text.txt", tmp_path / f"text.txt.{ending}"
+    plain.write_bytes(text)
+    packed.write_bytes(compress(text))
+    wanted = my_llm("eval", "bundled", plain).out
+    assert wanted != ""
+    assert my_llm("eval", "bundled", packed).out == wanted
+    assert my_llm("eval", "bundled", "-", input=packed.read_bytes()).out == wanted
+    packed.write_bytes(compress(text)[:-20])
+    result = my_llm("eval", "bundled", packed)
+    assert (result.code, result.out) == (1, "")
+    assert f"{packed}: ends after {packed.stat().st_size} bytes in the middle of its compressed data" in result.err
+    packed.write_bytes(text)
+    result = my_llm("eval", "bundled", packed)
+    assert result.code == 1 and f"{packed}: does not begin as .{ending} data does" in result.err
 
 
 def test_what_makes_no_sense_is_refused(my_llm, models):

@@ -1,6 +1,8 @@
 """`my-llm tokenize` as a person runs it: text to ids and back, in every format, and what it says when it cannot."""
 
+import gzip
 import json
+import lzma
 import os
 import struct
 import subprocess
@@ -46,6 +48,23 @@ def test_file_operand(my_llm, tmp_path):
     assert my_llm("tokenize", tmp_path / "text").out == "15496 995\n"
     assert my_llm("tokenize", "-", input="Hello world").out == "15496 995\n"
     assert my_llm("tokenize", "--count", tmp_path / "text").out == "2\n"
+
+
+@pytest.mark.parametrize("ending, compress", [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_text_is_unpacked(my_llm, tmp_path, ending, compress):
+    text = b"".join(b"%d words, and %d more\n" % (i, i * i) for i in range(1000))
+    packed = tmp_path / f"text.{ending}"
+    packed.write_bytes(compress(text))
+    wanted = my_llm("tokenize", input=text).out
+    assert my_llm("tokenize", packed).out == wanted
+    assert my_llm("tokenize", input=packed.read_bytes()).out == wanted
+    packed.write_bytes(compress(text)[:-20])
+    result = my_llm("tokenize", "--count", packed)
+    assert (result.code, result.out) == (1, "")
+    assert f"{packed}: ends after {packed.stat().st_size} bytes in the middle of its compressed data" in result.err
+    # Raw ids may begin with any bytes: 0x8b1f is one.
+    assert my_llm("tokenize", "--decode", "--format", "u16", input=b"\x1f\x8b").raw == \
+        my_llm("tokenize", "--decode", input="35615").raw
 
 
 def test_raw_formats_are_little_endian(my_llm):
