@@ -91,6 +91,20 @@ def test_model_of_ones_own(my_llm, small):
     assert my_llm("tokenize", "--model", small, "--decode", input="1 0").out == f"!{EOT}"
 
 
+def test_names_of_openais_models_need_no_download(my_llm, tmp_path):
+    """Their vocabulary is built in; but a vocabulary that lies there under such a name goes before it."""
+    mirror = {"MY_LLM_MIRROR": f"file://{tmp_path}/none"}  # nothing may be asked of it
+    for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
+        result = my_llm("tokenize", "-m", name, input="Hello world", env=mirror, cwd=tmp_path)
+        assert (result.code, result.out, result.err) == (0, "15496 995\n", "")
+    (tmp_path / "gpt2").mkdir()
+    assert my_llm("tokenize", "-m", "gpt2", input="Hello", env=mirror, cwd=tmp_path).out == "15496\n"
+    text = tmp_path / "text.txt"
+    text.write_text("a b c d a b")
+    assert my_llm("tokenize", "--train", text, "--vocab-size", 258, "--out", "gpt2", "--force", cwd=tmp_path).code == 0
+    assert my_llm("tokenize", "-m", "gpt2", input="a b", env=mirror, cwd=tmp_path).out == "64 256\n"
+
+
 def test_blocks_give_the_ids_of_the_whole(my_llm):
     """20 MB in blocks of 8 MB; the period of the text has nothing to do with their size."""
     line = "The quick brown fox's 1,234 naïve jumps,  over\tthe lazy dog!\n"
