@@ -189,9 +189,9 @@ LLM_API int64_t llm_engine_check(struct llm_engine *engine);
 
 // ---- Tokenizer ------------------------------------------------------------------------------
 
-// Opens only the tokenizer of a model (see llm_engine_open for what `model` may be); weights are not
-// touched. NULL gives GPT-2's own, which is built in and needs no file; so does the name of a known model that is not
-// here, and nothing is downloaded.
+// Opens only the tokenizer of a model (see llm_engine_open for what `model` may be), or of one tokenizer.json; weights
+// are not touched. NULL gives GPT-2's own, which is built in and needs no file; so does the name of a known model that
+// is not here, and nothing is downloaded.
 LLM_API struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_engine_options *options,
                                                  struct llm_error *err);
 LLM_API void llm_tokenizer_free(struct llm_tokenizer *tokenizer);
