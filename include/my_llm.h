@@ -189,8 +189,9 @@ LLM_API int64_t llm_engine_check(struct llm_engine *engine);
 
 // ---- Tokenizer ------------------------------------------------------------------------------
 
-// Opens only the tokenizer of a model (see llm_engine_open for what `model` may be); weights are not
-// touched. NULL gives GPT-2's own, which is built in and needs no file.
+// Opens only the tokenizer of a model (see llm_engine_open for what `model` may be), or of one tokenizer.json; weights
+// are not touched. NULL gives GPT-2's own, which is built in and needs no file; so does the name of a known model that
+// is not here, and nothing is downloaded.
 LLM_API struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_engine_options *options,
                                                  struct llm_error *err);
 LLM_API void llm_tokenizer_free(struct llm_tokenizer *tokenizer);
@@ -248,6 +249,24 @@ LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size
 // With `overwrite`, an existing directory is replaced, if it holds nothing but these.
 LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                                 struct llm_error *err);
+
+// ---- Texts from files -----------------------------------------------------------------------
+
+// A text as a stream. What is compressed, as .xz or .gz, is unpacked on the way.
+struct llm_text;
+
+// The text that an open descriptor gives: of a file, a pipe or a terminal. How it is compressed is told from its first
+// bytes, with which no UTF-8 text can begin; but where `name` ends in .xz or .gz, it must be it. `name` begins the
+// sentences about errors. n_threads: how many may unpack at once (0: MY_LLM_THREADS, else the cores that affinity and
+// the cgroup quota give). When a signal interrupts a read, callbacks->progress is asked whether to go on; `callbacks`
+// may be NULL. The descriptor stays the caller's and open.
+LLM_API struct llm_text *llm_text_open(int fd, const char *name, int n_threads, const struct llm_callbacks *callbacks,
+                                       struct llm_error *err);
+LLM_API void llm_text_close(struct llm_text *text);
+
+// Reads the next bytes [size]; *n gets how many there were, fewer than `size` only at the end of the text. Compressed
+// data that is damaged, or cut in the middle, is an error.
+LLM_API bool llm_text_read(struct llm_text *text, char *bytes, size_t size, size_t *n, struct llm_error *err);
 
 // ---- Session: generation --------------------------------------------------------------------
 

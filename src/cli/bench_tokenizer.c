@@ -36,13 +36,10 @@ static bool read_text(const char *path, char **text, size_t *size, struct llm_er
     if (fd < 0) return error_errno(err, "%s: cannot open this file", path);
     *text = malloc(MOST_BYTES);
     *size = 0;
+    struct llm_text *file = *text == NULL ? NULL : command_open_text(fd, path, 0, err);
     bool ok = *text != NULL || error_memory(err, path);
-    while (ok && *size < MOST_BYTES) {
-        const ssize_t n = read(fd, *text + *size, MOST_BYTES - *size);
-        if (n < 0) ok = error_errno(err, "%s: cannot read this file", path);
-        if (n <= 0) break;
-        *size += (size_t)n;
-    }
+    ok = ok && file != NULL && llm_text_read(file, *text, MOST_BYTES, size, err);
+    llm_text_close(file);
     close(fd);
     if (ok && *size == MOST_BYTES) *size = llm_tokenizer_cut(*text, *size);
     if (ok && *size == 0) ok = error_set(err, LLM_ERROR_ARGUMENT, "%s: has no text to measure with", path);

@@ -95,33 +95,45 @@ void command_clear_interrupt(void) {
 // More text than this is more than a machine holds as ids; an endless pipe has to end somewhere.
 static const size_t input_max = (size_t)16 << 30;
 
-static bool read_descriptor(int fd, const char *name, struct strbuf *buf, struct llm_error *err) {
+static bool goes_on(void *user, const struct llm_progress *progress) {
+    (void)user;
+    (void)progress;
+    return !command_interrupted();
+}
+
+struct llm_text *command_open_text(int fd, const char *name, int n_threads, struct llm_error *err) {
+    return llm_text_open(fd, name, n_threads, &(struct llm_callbacks){.progress = goes_on}, err);
+}
+
+static bool read_text(int fd, const char *name, struct strbuf *buf, struct llm_error *err) {
     char block[1 << 16];
-    for (;;) {
-        const ssize_t n = read(fd, block, sizeof block);
-        if (n == 0) return true;
-        if (n < 0 && errno == EINTR && !command_interrupted()) continue;
-        if (n < 0 && errno == EINTR) return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted while reading", name);
-        if (n < 0) return error_errno(err, "%s: cannot read", name);
-        strbuf_append(buf, block, (size_t)n);
+    struct llm_text *text = command_open_text(fd, name, 0, err);
+    bool ok = text != NULL;
+    for (size_t n = sizeof block; ok && n == sizeof block;) {
+        ok = llm_text_read(text, block, sizeof block, &n, err);
+        if (!ok) break;
+        strbuf_append(buf, block, n);
         if (strbuf_ok(buf)) continue;
-        if (buf->size + (size_t)n <= input_max) return error_memory(err, name);
-        return error_set(err, LLM_ERROR_IO, "%s: is larger than %zu GiB", name, input_max >> 30);
+        ok = buf->size + n <= input_max
+                 ? error_memory(err, name)
+                 : error_set(err, LLM_ERROR_IO, "%s: is larger than %zu GiB", name, input_max >> 30);
     }
+    llm_text_close(text);
+    return ok;
 }
 
 const char *const quantize_choices[] = {"none", "bf16", "q8", "q4", NULL};
 const char *const compute_choices[] = {"f32", "bf16", NULL};
 
 bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err) {
-    // Pipes are welcome here, as in `my-llm tokenize <(zcat book.gz)`, so this is not file_read().
+    // Pipes are welcome here, as in `my-llm eval <(head -c 1M book.txt)`, so this is not file_read().
     const bool standard = strcmp(path, "-") == 0;
     const char *name = standard ? "standard input" : path;
     const int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_errno(err, "%s: cannot open this file", path);
     struct strbuf buf;
     strbuf_init(&buf, input_max);
-    bool ok = read_descriptor(fd, name, &buf, err);
+    bool ok = read_text(fd, name, &buf, err);
     if (!standard) close(fd);
     if (ok) {
         *size = buf.size;

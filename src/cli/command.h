@@ -85,7 +85,11 @@ bool command_terminated(void); // by SIGTERM
 int command_interrupt_code(void);
 void command_clear_interrupt(void);
 
-// Reads all of a file, or of standard input for "-"; NUL-terminated, freed with free().
+// A text from a descriptor, unpacked if it is compressed (llm_text_open()); Ctrl-C, once caught, ends a read that
+// waits.
+struct llm_text *command_open_text(int fd, const char *name, int n_threads, struct llm_error *err);
+
+// Reads all of a text file, or of standard input for "-", in that way; NUL-terminated, freed with free().
 bool command_read_input(const char *path, char **bytes, size_t *size, struct llm_error *err);
 
 extern const struct command command_generate;

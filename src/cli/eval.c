@@ -17,6 +17,7 @@ struct eval_args {
     int threads;
     int quantize, compute;
     bool ids;
+    bool allow_special;
     bool json;
 };
 
@@ -29,6 +30,8 @@ static const struct option eval_options[] = {
      "tokens the window moves by; the whole window when not given", 1, 1e9, NULL},
     {"ids", 0, OPTION_FLAG, offsetof(struct eval_args, ids), NULL, "FILE holds token ids, one sequence a line", 0, 0,
      NULL},
+    {"allow-special", 0, OPTION_FLAG, offsetof(struct eval_args, allow_special), NULL,
+     "take <|endoftext|> in the text for the end-of-text id", 0, 0, NULL},
     {"threads", 't', OPTION_INT, offsetof(struct eval_args, threads), "N",
      "threads; as many as there are cores for this process", 1, 1024, NULL},
     {"quantize", 0, OPTION_CHOICE, offsetof(struct eval_args, quantize), "BITS",
@@ -86,14 +89,14 @@ static bool parse_sequences(struct sequences *sequences, const char *text, size_
 
 // The whole text as one sequence.
 static bool encode_text(struct sequences *sequences, const struct llm_tokenizer *tokenizer, const char *text,
-                        size_t size, struct llm_error *err) {
+                        size_t size, bool allow_special, struct llm_error *err) {
     if (tokenizer == NULL) {
         return error_set(err, LLM_ERROR_ARGUMENT,
                          "the model has no vocabulary, so it cannot read text; give its ids with --ids");
     }
     sequences->starts = calloc(2, sizeof *sequences->starts);
     if (sequences->starts == NULL) return error_memory(err, "sequences");
-    if (!llm_tokenizer_encode(tokenizer, text, size, false, &sequences->list.ids, &sequences->list.n, err)) {
+    if (!llm_tokenizer_encode(tokenizer, text, size, allow_special, &sequences->list.ids, &sequences->list.n, err)) {
         return false;
     }
     sequences->starts[1] = sequences->list.n;
@@ -132,7 +135,7 @@ static bool evaluate(const struct eval_args *args, struct llm_engine *engine, co
     if (!command_read_input(path, &text, &size, err)) return false;
     struct sequences sequences = {0};
     bool ok = args->ids ? parse_sequences(&sequences, text, size, err)
-                        : encode_text(&sequences, llm_engine_tokenizer(engine), text, size, err);
+                        : encode_text(&sequences, llm_engine_tokenizer(engine), text, size, args->allow_special, err);
     free(text);
     struct llm_evaluate_options options = args->evaluate;
     options.callbacks = command_callbacks();
@@ -146,6 +149,9 @@ static int eval_run(void *memory, int n_operands, char **operands) {
     const struct eval_args *args = memory;
     if (args->model != NULL && n_operands > 1) {
         return command_usage(&command_eval, "the model is given twice: --model %s and %s", args->model, operands[0]);
+    }
+    if (args->ids && args->allow_special) {
+        return command_usage(&command_eval, "--allow-special is about text; it does not go with --ids");
     }
     const char *model = n_operands > 1 ? operands[0] : args->model;
     struct llm_error err = {0};
@@ -181,9 +187,13 @@ const struct command command_eval = {
     .usage = "[-m MODEL] FILE\n"
              "MODEL FILE",
     .description =
-        "Reads FILE, a text or - for standard input, and tells the mean cross-entropy of its tokens, in nats, and the\n"
+        "Reads FILE, a text, plain, .xz or .gz, or - for standard input, and tells the mean cross-entropy of its "
+        "tokens, in nats, and the\n"
         "perplexity, which is e to that power, each with its standard error. With --ids, FILE holds token ids, one\n"
         "sequence a line.\n"
+        "\n"
+        "<|endoftext|> in the text, with which texts to train on part documents, is scored as text like any other\n"
+        "unless --allow-special is given.\n"
         "\n"
         "The model sees a window of tokens at a time and predicts the successor of each; every token but a\n"
         "sequence's first is scored once. A stride smaller than the window gives each token at least window - stride\n"

@@ -45,7 +45,7 @@ static const struct option tokenize_options[] = {
      .type = OPTION_STRING,
      .offset = offsetof(struct tokenize_args, model),
      .placeholder = "MODEL",
-     .help = "use this model's vocabulary; GPT-2's, which is built in, when not given"},
+     .help = "use the vocabulary of this model, or tokenizer.json; GPT-2's, which is built in, when not given"},
     {.name = "format",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct tokenize_args, format),
@@ -116,22 +116,40 @@ static void tokenize_init(void *memory) {
 
 struct input {
     int fd;
+    struct llm_text *text; // what the descriptor gives, as text; NULL: bytes as they are, of ids
     const char *name;
     char *bytes;           // [capacity] what has been read and not yet used up
     size_t size, capacity; // bytes in use, bytes allocated
     bool ended;
 };
 
-static bool input_open(struct input *input, const char *path, struct llm_error *err) {
+static bool input_open(struct input *input, const char *path, const struct tokenize_args *args, struct llm_error *err) {
     const bool standard = strcmp(path, "-") == 0;
     *input = (struct input){.fd = STDIN_FILENO, .name = standard ? "standard input" : path};
     if (!standard) input->fd = open(path, O_RDONLY | O_CLOEXEC); // pipes are welcome, so this is not file_read()
-    return input->fd >= 0 || error_errno(err, "%s: cannot open this file", path);
+    if (input->fd < 0) return error_errno(err, "%s: cannot open this file", path);
+    if (args->decode) return true; // raw ids may begin with any bytes
+    input->text = command_open_text(input->fd, input->name, args->n_threads, err);
+    return input->text != NULL;
 }
 
 static void input_close(struct input *input) {
+    llm_text_close(input->text);
     if (input->fd > STDIN_FILENO) close(input->fd);
     free(input->bytes);
+}
+
+// Reads at most `size` bytes into `bytes`; *n gets 0 only at the end.
+static bool input_read(struct input *input, char *bytes, size_t size, size_t *n, struct llm_error *err) {
+    if (input->text != NULL) return llm_text_read(input->text, bytes, size, n, err);
+    for (;;) {
+        const ssize_t got = read(input->fd, bytes, size);
+        if (got < 0 && errno == EINTR && !command_interrupted()) continue;
+        if (got < 0 && errno == EINTR) return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted", input->name);
+        if (got < 0) return error_errno(err, "%s: cannot read", input->name);
+        *n = (size_t)got;
+        return true;
+    }
 }
 
 // Reads until `size` bytes are there or the input ends.
@@ -146,11 +164,9 @@ static bool input_fill(struct input *input, size_t size, struct llm_error *err) 
         input->capacity = size;
     }
     while (!input->ended && input->size < size) {
-        const ssize_t n = read(input->fd, input->bytes + input->size, size - input->size);
-        if (n < 0 && errno == EINTR && !command_interrupted()) continue;
-        if (n < 0 && errno == EINTR) return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted", input->name);
-        if (n < 0) return error_errno(err, "%s: cannot read", input->name);
-        input->size += (size_t)n;
+        size_t n = 0;
+        if (!input_read(input, input->bytes + input->size, size - input->size, &n, err)) return false;
+        input->size += n;
         input->ended = n == 0;
     }
     return true;
@@ -331,9 +347,10 @@ static bool tokenize(const struct tokenize_args *args, const char *path, struct 
         error_set(err, LLM_ERROR_ARGUMENT,
                   "ids of this vocabulary go up to %d, which 16 bits do not hold: use --format u32",
                   llm_tokenizer_vocab_size(tokenizer) - 1);
-    } else if (input_open(&input, path, err)) {
-        ok = args->decode ? decode_input(tokenizer, (enum format)args->format, &input, err)
-                          : encode_input(tokenizer, args, &input, err);
+    } else {
+        ok = input_open(&input, path, args, err) &&
+             (args->decode ? decode_input(tokenizer, (enum format)args->format, &input, err)
+                           : encode_input(tokenizer, args, &input, err));
         input_close(&input);
     }
     llm_tokenizer_free(tokenizer);
@@ -373,7 +390,7 @@ const struct command command_tokenize = {
              "--train FILE... --out DIR [--vocab-size N]",
     .description = "Reads text from FILE, or standard input, and writes its ids on one line, separated by spaces, or\n"
                    "raw (--format u16, u32). --decode reads what the same --format writes and gives back the text,\n"
-                   "byte for byte, be it UTF-8 or not.\n"
+                   "byte for byte, be it UTF-8 or not. Text that is compressed, as .xz or .gz, is unpacked.\n"
                    "\n"
                    "<|endoftext|> in the text is text like any other unless --allow-special is given.\n"
                    "\n"

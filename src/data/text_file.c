@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "base/file.h"
+#include "base/threads.h"
 #include "data/text.h"
 
 enum {
@@ -24,6 +25,9 @@ enum kind {
 struct text_file {
     char *path;
     int fd;
+    bool borrowed;                  // the descriptor is the caller's
+    int n_threads;                  // 0: as many as there are cores for this process
+    struct llm_callbacks callbacks; // asked whether to go on when a read is interrupted
     enum kind kind;
     uint8_t *input;  // [INPUT]
     size_t at, size; // of `input`: used up, in use
@@ -36,6 +40,13 @@ struct text_file {
 
 // ---- The compressed side --------------------------------------------------------------------
 
+// Whether to go on after a signal.
+static bool goes_on(const struct text_file *file) {
+    const struct llm_callbacks *callbacks = &file->callbacks;
+    const struct llm_progress progress = {file->path, "bytes", file->position, -1};
+    return callbacks->progress == NULL || callbacks->progress(callbacks->user, &progress);
+}
+
 // Once all input is used up, reads the next INPUT bytes of the file; fewer only at its end. A read may be short, and
 // the signature of a compressed file must not be.
 static bool input_fill(struct text_file *file, struct llm_error *err) {
@@ -43,7 +54,10 @@ static bool input_fill(struct text_file *file, struct llm_error *err) {
     file->at = file->size = 0;
     while (file->size < INPUT && !file->input_ended) {
         const ssize_t n = read(file->fd, file->input + file->size, INPUT - file->size);
-        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EINTR && goes_on(file)) continue;
+        if (n < 0 && errno == EINTR) {
+            return error_set(err, LLM_ERROR_CANCELLED, "%s: interrupted while reading", file->path);
+        }
         if (n < 0) return error_errno(err, "%s: cannot read", file->path);
         file->size += (size_t)n;
         file->position += n;
@@ -85,18 +99,17 @@ static bool xz_failed(const struct text_file *file, lzma_ret result, struct llm_
     }
 }
 
-static bool xz_start(struct text_file *file, int n_threads, struct llm_error *err) {
+static bool xz_start(struct text_file *file, struct llm_error *err) {
     file->xz = (lzma_stream)LZMA_STREAM_INIT;
 #if LZMA_VERSION >= UINT32_C(50040000)
     const lzma_mt options = {
         .flags = LZMA_CONCATENATED,
-        .threads = (uint32_t)n_threads,
+        .threads = (uint32_t)(file->n_threads > 0 ? file->n_threads : threads_available()),
         .memlimit_threading = XZ_THREADING_MEMORY,
         .memlimit_stop = XZ_MEMORY,
     };
     const lzma_ret result = lzma_stream_decoder_mt(&file->xz, &options);
 #else
-    (void)n_threads;
     const lzma_ret result = lzma_stream_decoder(&file->xz, XZ_MEMORY, LZMA_CONCATENATED);
 #endif
     return result == LZMA_OK || xz_failed(file, result, err);
@@ -179,11 +192,31 @@ static enum kind kind_of(const uint8_t *bytes, size_t size) {
 }
 
 // A file named as compressed must be: one cut short in its signature would pass for text.
-static bool check_name(const struct text_file *file, struct llm_error *err) {
+static bool check_name(const struct text_file *file, enum kind kind, struct llm_error *err) {
     const char *dot = strrchr(path_base(file->path), '.');
     const enum kind named = dot == NULL ? PLAIN : strcmp(dot, ".xz") == 0 ? XZ : strcmp(dot, ".gz") == 0 ? GZIP : PLAIN;
-    if (named == PLAIN || named == file->kind) return true;
+    if (named == PLAIN || named == kind) return true;
     return error_set(err, LLM_ERROR_FORMAT, "%s: does not begin as %s data does", file->path, dot);
+}
+
+// Reads the first bytes and starts what they ask for; fd, n_threads and callbacks are set.
+static bool start(struct text_file *file, const char *path, struct llm_error *err) {
+    file->path = strdup(path);
+    file->input = malloc(INPUT);
+    if (file->path == NULL || file->input == NULL) return error_memory(err, path);
+    if (!input_fill(file, err)) return false;
+    const enum kind kind = kind_of(file->input, file->size);
+    if (!check_name(file, kind, err)) return false;
+    file->kind = kind;
+    return kind == XZ ? xz_start(file, err) : kind != GZIP || gzip_start(file, err);
+}
+
+static void release(struct text_file *file) {
+    if (file->kind == XZ) lzma_end(&file->xz);
+    if (file->kind == GZIP) inflateEnd(&file->gzip);
+    if (file->fd >= 0 && !file->borrowed) close(file->fd);
+    free(file->input);
+    free(file->path);
 }
 
 struct text_file *text_file_open(const char *path, int n_threads, struct llm_error *err) {
@@ -193,32 +226,16 @@ struct text_file *text_file_open(const char *path, int n_threads, struct llm_err
         return NULL;
     }
     size_t size = 0;
+    file->n_threads = n_threads;
     file->fd = file_open_regular(path, &size, err);
-    bool ok = file->fd >= 0;
-    if (ok) {
-        file->path = strdup(path);
-        file->input = malloc(INPUT);
-        ok = (file->path != NULL && file->input != NULL) || error_memory(err, path);
-    }
-    ok = ok && input_fill(file, err);
-    if (ok) {
-        file->kind = kind_of(file->input, file->size);
-        ok = check_name(file, err);
-        if (ok && file->kind == XZ) ok = xz_start(file, n_threads, err);
-        if (ok && file->kind == GZIP) ok = gzip_start(file, err);
-    }
-    if (ok) return file;
+    if (file->fd >= 0 && start(file, path, err)) return file;
     text_file_close(file);
     return NULL;
 }
 
 void text_file_close(struct text_file *file) {
     if (file == NULL) return;
-    if (file->kind == XZ) lzma_end(&file->xz);
-    if (file->kind == GZIP) inflateEnd(&file->gzip);
-    if (file->fd >= 0) close(file->fd);
-    free(file->input);
-    free(file->path);
+    release(file);
     free(file);
 }
 
@@ -230,4 +247,34 @@ bool text_file_read(struct text_file *file, char *text, size_t size, size_t *n, 
 
 int64_t text_file_position(const struct text_file *file) {
     return file->position;
+}
+
+// ---- The same for programs ------------------------------------------------------------------
+
+struct llm_text {
+    struct text_file file;
+};
+
+struct llm_text *llm_text_open(int fd, const char *name, int n_threads, const struct llm_callbacks *callbacks,
+                               struct llm_error *err) {
+    struct llm_text *text = calloc(1, sizeof *text);
+    if (text == NULL) {
+        error_memory(err, name);
+        return NULL;
+    }
+    text->file = (struct text_file){.fd = fd, .borrowed = true, .n_threads = n_threads};
+    if (callbacks != NULL) text->file.callbacks = *callbacks;
+    if (start(&text->file, name, err)) return text;
+    llm_text_close(text);
+    return NULL;
+}
+
+void llm_text_close(struct llm_text *text) {
+    if (text == NULL) return;
+    release(&text->file);
+    free(text);
+}
+
+bool llm_text_read(struct llm_text *text, char *bytes, size_t size, size_t *n, struct llm_error *err) {
+    return text_file_read(&text->file, bytes, size, n, err);
 }

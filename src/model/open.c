@@ -15,6 +15,7 @@
 #include "model/labels.h"
 #include "model/quantize.h"
 #include "model/weights.h"
+#include "store/store.h"
 
 enum {
     MAX_CONFIG_SIZE = 16 << 20, // config.json has 700 bytes; one with thousands of label names has far fewer than this
@@ -269,10 +270,51 @@ const struct llm_tokenizer *llm_engine_tokenizer(const struct llm_engine *engine
     return engine->tokenizer;
 }
 
+// Whether `model` is a vocabulary's own file. The halves of one that has two stand for it in no model: the sentence
+// says what does.
+static bool is_vocabulary_file(const char *model, bool *is_half) {
+    static const char *const halves[] = {"vocab.json", "merges.txt", "encoder.json", "vocab.bpe"};
+    const char *name = path_base(model);
+    *is_half = false;
+    if (!file_exists(model) || strcmp(name, "config.json") == 0 || strcmp(name, "hparams.json") == 0) return false;
+    for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) *is_half = *is_half || strcmp(name, halves[i]) == 0;
+    const size_t size = strlen(name);
+    return *is_half || (size > 5 && strcmp(name + size - 5, ".json") == 0);
+}
+
+static struct llm_tokenizer *open_vocabulary_file(const char *path, bool is_half, struct llm_error *err) {
+    if (!is_half) return tokenizer_open_file(path, err);
+    error_set(err, LLM_ERROR_ARGUMENT, "%s: is one of a vocabulary's two files; name the directory they are in", path);
+    return NULL;
+}
+
+// OpenAI's models have one vocabulary, which is built in, so none of them is downloaded for it. But what is here under
+// such a name goes before it.
+static struct llm_tokenizer *open_known_vocabulary(const char *name, struct llm_error *err) {
+    struct llm_engine_options here = default_options;
+    here.offline = true;
+    struct llm_error reason = {0};
+    char *path = model_resolve(name, &here, &reason);
+    if (path == NULL && reason.code == LLM_ERROR_NOT_FOUND && directory_exists(name)) {
+        reason = (struct llm_error){0};
+        path = strdup(name);
+        if (path == NULL) error_memory(&reason, "path");
+    }
+    struct llm_tokenizer *tokenizer = path == NULL ? NULL : tokenizer_open_directory(path, &reason);
+    free(path);
+    if (tokenizer != NULL) return tokenizer;
+    if (reason.code == LLM_ERROR_NOT_FOUND) return tokenizer_new_gpt2(err);
+    error_set(err, reason.code, "%s", reason.text);
+    return NULL;
+}
+
 struct llm_tokenizer *llm_tokenizer_open(const char *model, const struct llm_engine_options *options,
                                          struct llm_error *err) {
     if (model == NULL) return tokenizer_new_gpt2(err);
+    if (store_is_model(model)) return open_known_vocabulary(model, err);
     if (options == NULL) options = &default_options;
+    bool is_half = false;
+    if (is_vocabulary_file(model, &is_half)) return open_vocabulary_file(model, is_half, err);
     char *path = model_resolve(model, options, err);
     if (path == NULL) return NULL;
     struct llm_tokenizer *tokenizer = NULL;

@@ -6,7 +6,7 @@
 #include "tokenizer/draft.h"
 #include "tokenizer/read.h"
 
-static struct llm_tokenizer *open_json(const char *path, struct llm_error *err) {
+struct llm_tokenizer *tokenizer_open_file(const char *path, struct llm_error *err) {
     char *bytes = NULL;
     size_t size = 0;
     if (!file_read(path, VOCABULARY_FILE_MAX, &bytes, &size, err)) return NULL;
@@ -54,7 +54,7 @@ static struct llm_tokenizer *open_layout(const char *directory, const char *firs
             error_set(err, LLM_ERROR_FORMAT, "%s: is there without %s, which belongs with it",
                       has_first ? first_path : second_path, has_first ? second : first);
         } else if (*found) {
-            tokenizer = second != NULL ? open_pair(first_path, second_path, err) : open_json(first_path, err);
+            tokenizer = second != NULL ? open_pair(first_path, second_path, err) : tokenizer_open_file(first_path, err);
         }
     }
     free(first_path);

@@ -31,6 +31,9 @@ struct llm_tokenizer *tokenizer_new_gpt2(struct llm_error *err);
 // LLM_ERROR_NOT_FOUND. When the files are GPT-2's own, the result is the same as tokenizer_new_gpt2().
 struct llm_tokenizer *tokenizer_open_directory(const char *directory, struct llm_error *err);
 
+// The same from one file, a tokenizer.json by whatever name.
+struct llm_tokenizer *tokenizer_open_file(const char *path, struct llm_error *err);
+
 // The same from bytes in memory; these are the fuzz targets. `names` used in sentences are the callers'.
 struct llm_tokenizer *tokenizer_parse_json(const char *bytes, size_t size, struct llm_error *err);
 struct llm_tokenizer *tokenizer_parse_pair(const char *vocab_json, size_t vocab_size, const char *merges,

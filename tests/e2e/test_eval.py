@@ -1,6 +1,8 @@
 """`my-llm eval` against transformers' losses, and what it refuses."""
 
+import gzip
 import json
+import lzma
 import re
 import subprocess
 from pathlib import Path
@@ -54,6 +56,36 @@ def test_text_of_a_file_and_of_standard_input(my_llm, tmp_path):
     assert 1 < float(lines[1].split()[1]) < 500
 
 
+@pytest.mark.parametrize("ending, compress", [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_text_is_unpacked(my_llm, tmp_path, ending, compress):
+    """As pretrain and tokenize --train do: what is scored is the text, not the archive's bytes."""
+    text = b"".join(b"Line %d of %d: once upon a time there was a king.\n" % (i, i * i) for i in range(40))
+    plain, packed = tmp_path / "text.txt", tmp_path / f"text.txt.{ending}"
+    plain.write_bytes(text)
+    packed.write_bytes(compress(text))
+    wanted = my_llm("eval", "bundled", plain).out
+    assert wanted != ""
+    assert my_llm("eval", "bundled", packed).out == wanted
+    assert my_llm("eval", "bundled", "-", input=packed.read_bytes()).out == wanted
+    packed.write_bytes(compress(text)[:-20])
+    result = my_llm("eval", "bundled", packed)
+    assert (result.code, result.out) == (1, "")
+    assert f"{packed}: ends after {packed.stat().st_size} bytes in the middle of its compressed data" in result.err
+    packed.write_bytes(text)
+    result = my_llm("eval", "bundled", packed)
+    assert result.code == 1 and f"{packed}: does not begin as .{ending} data does" in result.err
+
+
+def test_end_of_text_is_text_unless_allowed(my_llm):
+    text = "Once upon a time there was a king.<|endoftext|>It was a dark night."
+    as_text = json.loads(my_llm("eval", "bundled", "-", "--json", input=text).out)
+    special = json.loads(my_llm("eval", "bundled", "-", "--json", "--allow-special", input=text).out)
+    assert special["tokens"] < as_text["tokens"]
+    ids = my_llm("tokenize", "-m", "bundled", "--allow-special", input=text).out
+    by_ids = json.loads(my_llm("eval", "bundled", "-", "--json", "--ids", input=ids).out)
+    assert (special["tokens"], special["loss"]) == (by_ids["tokens"], by_ids["loss"])
+
+
 def test_what_makes_no_sense_is_refused(my_llm, models):
     model = models / "prefix"
     nothing = "there is no token to predict: a sequence of at least two is needed"
@@ -81,6 +113,8 @@ def test_wrong_usage(my_llm):
     assert my_llm("eval").code == 2
     result = my_llm("eval", "-m", "bundled", "gpt2", "text.txt")
     assert result.code == 2 and "the model is given twice: --model bundled and gpt2" in result.err
+    result = my_llm("eval", "--ids", "--allow-special", "x")
+    assert result.code == 2 and "--allow-special is about text; it does not go with --ids" in result.err
     result = my_llm("eval", "--window", "0", "x")
     assert result.code == 2 and '--window is "0", a whole number from 1' in result.err
 

@@ -237,6 +237,13 @@ def test_a_dry_run_trains_nothing(my_llm, small, tmp_path):
     assert my_llm("pretrain", *small, "--out", tmp_path / "run").code == 0
 
 
+def test_gpt2s_vocabulary_by_its_name_needs_no_download(my_llm, fixtures, tmp_path):
+    result = my_llm("pretrain", fixtures / "tiny.txt", "--out", tmp_path / "run", "--dry-run", "--tokenizer",
+                    "gpt2", "--n-layer", 1, "--n-head", 1, "--n-embd", 16, "--context", 16,
+                    env={"MY_LLM_MIRROR": f"file://{tmp_path}/none"})
+    assert result.code == 0 and "downloading" not in result.err, result
+
+
 def test_the_best_model(my_llm, small, tmp_path):
     """A learning rate that soon does harm: the best model is not the last."""
     result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--keep-best", "--lr", 0.3, "--schedule", "constant",

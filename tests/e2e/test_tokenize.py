@@ -1,6 +1,8 @@
 """`my-llm tokenize` as a person runs it: text to ids and back, in every format, and what it says when it cannot."""
 
+import gzip
 import json
+import lzma
 import os
 import struct
 import subprocess
@@ -48,6 +50,23 @@ def test_file_operand(my_llm, tmp_path):
     assert my_llm("tokenize", "--count", tmp_path / "text").out == "2\n"
 
 
+@pytest.mark.parametrize("ending, compress", [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_text_is_unpacked(my_llm, tmp_path, ending, compress):
+    text = b"".join(b"%d words, and %d more\n" % (i, i * i) for i in range(1000))
+    packed = tmp_path / f"text.{ending}"
+    packed.write_bytes(compress(text))
+    wanted = my_llm("tokenize", input=text).out
+    assert my_llm("tokenize", packed).out == wanted
+    assert my_llm("tokenize", input=packed.read_bytes()).out == wanted
+    packed.write_bytes(compress(text)[:-20])
+    result = my_llm("tokenize", "--count", packed)
+    assert (result.code, result.out) == (1, "")
+    assert f"{packed}: ends after {packed.stat().st_size} bytes in the middle of its compressed data" in result.err
+    # Raw ids may begin with any bytes: 0x8b1f is one.
+    assert my_llm("tokenize", "--decode", "--format", "u16", input=b"\x1f\x8b").raw == \
+        my_llm("tokenize", "--decode", input="35615").raw
+
+
 def test_raw_formats_are_little_endian(my_llm):
     assert my_llm("tokenize", "--format", "u16", input="Hello world").raw == struct.pack("<2H", 15496, 995)
     assert my_llm("tokenize", "--format=u32", input="Hello world").raw == struct.pack("<2I", 15496, 995)
@@ -70,6 +89,20 @@ def test_end_of_text_is_text_unless_allowed(my_llm):
 def test_model_of_ones_own(my_llm, small):
     assert my_llm("tokenize", "-m", small, "--allow-special", input=f"!{EOT}").out == "1 0\n"
     assert my_llm("tokenize", "--model", small, "--decode", input="1 0").out == f"!{EOT}"
+
+
+def test_names_of_openais_models_need_no_download(my_llm, tmp_path):
+    """Their vocabulary is built in; but a vocabulary that lies there under such a name goes before it."""
+    mirror = {"MY_LLM_MIRROR": f"file://{tmp_path}/none"}  # nothing may be asked of it
+    for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
+        result = my_llm("tokenize", "-m", name, input="Hello world", env=mirror, cwd=tmp_path)
+        assert (result.code, result.out, result.err) == (0, "15496 995\n", "")
+    (tmp_path / "gpt2").mkdir()
+    assert my_llm("tokenize", "-m", "gpt2", input="Hello", env=mirror, cwd=tmp_path).out == "15496\n"
+    text = tmp_path / "text.txt"
+    text.write_text("a b c d a b")
+    assert my_llm("tokenize", "--train", text, "--vocab-size", 258, "--out", "gpt2", "--force", cwd=tmp_path).code == 0
+    assert my_llm("tokenize", "-m", "gpt2", input="a b", env=mirror, cwd=tmp_path).out == "64 256\n"
 
 
 def test_blocks_give_the_ids_of_the_whole(my_llm):

@@ -378,6 +378,19 @@ static void test_tokenizers(void **state) {
     assert_null(llm_tokenizer_open(MODELS "prefix", NULL, &err));
     assert_int_equal(err.code, LLM_ERROR_NOT_FOUND);
 
+    // A vocabulary's own file; of two that belong together, one is not enough to be meant.
+    tokenizer = llm_tokenizer_open(MY_LLM_SOURCE_DIR "/tests/fixtures/tokenizer/small/tokenizer.json", NULL, &err);
+    assert_non_null(tokenizer);
+    llm_tokenizer_free(tokenizer);
+    err = (struct llm_error){0};
+    assert_null(llm_tokenizer_open(MODELS "text/vocab.json", NULL, &err));
+    assert_string_equal(err.text, MODELS "text/vocab.json: is one of a vocabulary's two files; name the directory they "
+                                         "are in");
+    err = (struct llm_error){0};
+    assert_null(llm_tokenizer_open(MODELS "text/config.json", NULL, &err));
+    assert_non_null(strstr(err.text, "text/config.json: is not a model"));
+    err = (struct llm_error){0};
+
     // More ids than the model has rows: said, not refused.
     copy_file(MODELS "prefix/config.json", place->directory, "config.json");
     copy_file(MODELS "prefix/model.safetensors", place->directory, "model.safetensors");
