@@ -249,6 +249,8 @@ LLM_API struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size
 // With `overwrite`, an existing directory is replaced, if it holds nothing but these.
 LLM_API bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                                 struct llm_error *err);
+// Whether it could do so now: for before a vocabulary is learned, which may take minutes.
+LLM_API bool llm_tokenizer_save_check(const char *directory, bool overwrite, struct llm_error *err);
 
 // ---- Texts from files -----------------------------------------------------------------------
 

@@ -122,8 +122,8 @@ const struct command command_pretrain = {
              "[options] --out DIR --init MODEL FILE...",
     .description =
         "Trains a GPT-2 to predict the next token of texts: files, plain, .xz or .gz, or folders of *.txt, *.text and "
-        "*.md. <|endoftext|> parts documents. A part is held back, and the loss on both parts is shown as training "
-        "goes on, with a sample of what the model writes after each epoch.\n\n"
+        "*.md (links to folders are not followed). <|endoftext|> parts documents. A part is held back, and the loss on "
+        "both parts is shown as training goes on, with a sample of what the model writes after each epoch.\n\n"
         "DIR receives model/ in Hugging Face layout, log.csv, run.json with all settings and results, and the loss "
         "plot as PDF, SVG and PNG. Until the end it holds a checkpoint: after Ctrl-C, SIGTERM, --max-minutes or a "
         "power cut, the same command with --resume goes on from it, and ends with the same model to the bit. --resume "

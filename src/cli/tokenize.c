@@ -398,10 +398,10 @@ const struct command command_tokenize = {
                    "a single word, of many megabytes takes more.\n"
                    "\n"
                    "--train learns a byte-level BPE vocabulary from texts: files, plain, .xz or .gz, and folders of\n"
-                   "*.txt, *.text and *.md. <|endoftext|> parts documents and gets the last id. The merges are those\n"
-                   "that Hugging Face tokenizers learn from the same documents. A text with few different words gives\n"
-                   "fewer ids than asked for; one with more than 64 MiB on end in which no white space follows a word\n"
-                   "is refused.",
+                   "*.txt, *.text and *.md (links to folders are not followed). <|endoftext|> parts documents and\n"
+                   "gets the last id. The merges are those that Hugging Face tokenizers learn from the same\n"
+                   "documents. A text with few different words gives fewer ids than asked for; one with more than 64\n"
+                   "MiB on end in which no white space follows a word is refused.",
     .examples = "  $ echo -n 'Hello world' | my-llm tokenize\n"
                 "  15496 995\n"
                 "  $ my-llm tokenize --count book.txt\n"

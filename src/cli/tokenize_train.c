@@ -8,18 +8,13 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/progress.h"
-#include "tokenizer/tokenizer.h"
 
 // Says so before the work, which may take minutes, not after it.
 static bool check_out(const struct tokenize_train_args *args, struct llm_error *err) {
     if (!args->force && path_exists(args->out)) {
         return error_set(err, LLM_ERROR_IO, "%s: is there already; --force replaces it", args->out);
     }
-    if (args->force && !tokenizer_check_replaceable(args->out, err)) return false;
-    struct directory_writer *writer = directory_writer_open(args->out, args->force, err);
-    if (writer == NULL) return false;
-    directory_writer_abort(writer);
-    return true;
+    return llm_tokenizer_save_check(args->out, args->force, err);
 }
 
 static void tell(const struct llm_callbacks *callbacks, const struct llm_tokenizer *tokenizer,

@@ -182,6 +182,7 @@ static json_t *model_json(const struct pretrain *run) {
                      config->tied_head, "qkv_bias", config->qkv_bias, "initial_weights_crc32c", (json_int_t)crc);
 }
 
+static const char *const scheme_names[] = {"gpt2", "book"};
 static const char *const split_names[] = {"documents", "characters"};
 
 static bool describe(struct pretrain *run, const char *const *files, size_t n_files, struct llm_error *err) {
@@ -194,12 +195,15 @@ static bool describe(struct pretrain *run, const char *const *files, size_t n_fi
     bool ok = run->identity != NULL && names != NULL;
     for (size_t i = 0; i < n_files && ok; i++) ok = json_array_append_new(names, json_name(files[i])) == 0;
     if (ok) {
-        run->details =
-            json_pack("{s:s, s:O, s:o, s:o, s:f, s:I, s:I, s:I, s:I}", "task", "pretrain", "files", names, "init",
-                      json_name(options->init), "tokenizer", json_name(options->tokenizer), "val_split",
-                      options->val_split, "train_tokens", (json_int_t)run->tokens.train.n_tokens, "validation_tokens",
-                      (json_int_t)run->tokens.validation.n_tokens, "train_bytes", (json_int_t)run->tokens.train.n_bytes,
-                      "validation_bytes", (json_int_t)run->tokens.validation.n_bytes);
+        run->details = json_pack(
+            "{s:s, s:O, s:o, s:o, s:s?, s:o, s:i, s:s, s:f, s:I, s:I, s:I, s:I}", "task", "pretrain", "files", names,
+            "init", json_name(options->init), "tokenizer", json_name(options->tokenizer), "init_scheme",
+            options->init == NULL ? scheme_names[options->initialiser] : NULL, "prompt", json_name(options->prompt),
+            "sample_tokens", options->sample_tokens, "split",
+            split_names[run->tokens.train.split_by_documents ? LLM_SPLIT_DOCUMENTS : LLM_SPLIT_CHARACTERS], "val_split",
+            options->val_split, "train_tokens", (json_int_t)run->tokens.train.n_tokens, "validation_tokens",
+            (json_int_t)run->tokens.validation.n_tokens, "train_bytes", (json_int_t)run->tokens.train.n_bytes,
+            "validation_bytes", (json_int_t)run->tokens.validation.n_bytes);
     }
     json_decref(names);
     return (ok && run->details != NULL) || error_memory(err, "settings");

@@ -144,7 +144,8 @@ bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory
     return ok;
 }
 
-bool tokenizer_check_replaceable(const char *directory, struct llm_error *err) {
+// Refuses to replace a directory in which there is more than a vocabulary.
+static bool check_replaceable(const char *directory, struct llm_error *err) {
     static const char *const vocabulary[] = {"vocab.json", "merges.txt", "tokenizer.json", NULL};
     char name[256];
     return !directory_has_other(directory, vocabulary, name) ||
@@ -152,9 +153,17 @@ bool tokenizer_check_replaceable(const char *directory, struct llm_error *err) {
                      directory, name);
 }
 
+bool llm_tokenizer_save_check(const char *directory, bool overwrite, struct llm_error *err) {
+    if (overwrite && !check_replaceable(directory, err)) return false;
+    struct directory_writer *writer = directory_writer_open(directory, overwrite, err);
+    if (writer == NULL) return false;
+    directory_writer_abort(writer);
+    return true;
+}
+
 bool llm_tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, bool overwrite,
                         struct llm_error *err) {
-    if (overwrite && !tokenizer_check_replaceable(directory, err)) return false;
+    if (overwrite && !check_replaceable(directory, err)) return false;
     struct directory_writer *writer = directory_writer_open(directory, overwrite, err);
     if (writer == NULL) return false;
     if (tokenizer_save(tokenizer, directory_writer_path(writer), err)) return directory_writer_commit(writer, err);

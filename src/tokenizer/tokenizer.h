@@ -65,7 +65,5 @@ bool tokenizer_write_lists(const struct llm_tokenizer *tokenizer, struct strbuf 
 
 // Writes vocab.json, merges.txt and tokenizer.json into an existing directory, as Hugging Face has them.
 bool tokenizer_save(const struct llm_tokenizer *tokenizer, const char *directory, struct llm_error *err);
-// Refuses to replace a directory in which there is more than a vocabulary.
-bool tokenizer_check_replaceable(const char *directory, struct llm_error *err);
 
 #endif

@@ -32,11 +32,18 @@ static json_t *memory_json(const struct llm_train_plan *plan) {
                      (json_int_t)plan->bytes_activations, "recompute", plan->recompute);
 }
 
-static json_t *plan_json(const struct llm_train_plan *plan) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "examples", (json_int_t)plan->n_examples,
+// What became of the rates that were not given; null where there is no such time.
+static json_t *rate_json(double rate, bool is_used) {
+    return is_used ? json_real(rate) : json_null();
+}
+
+static json_t *plan_json(const struct llm_train_plan *plan, const struct schedule *schedule) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o}", "examples", (json_int_t)plan->n_examples,
                      "validation_examples", (json_int_t)plan->n_validation, "steps", (json_int_t)plan->n_steps,
                      "steps_an_epoch", (json_int_t)plan->steps_an_epoch, "warmup_steps", (json_int_t)plan->warmup_steps,
-                     "cooldown_steps", (json_int_t)plan->cooldown_steps, "trained_parameters",
+                     "cooldown_steps", (json_int_t)plan->cooldown_steps, "initial_lr",
+                     rate_json(schedule->initial, schedule->warmup > 0), "min_lr",
+                     rate_json(schedule->minimum, schedule->cosine || schedule->cooldown > 0), "trained_parameters",
                      (json_int_t)plan->n_params, "bytes", memory_json(plan));
 }
 
@@ -50,12 +57,19 @@ static json_t *results_json(const struct trainer *trainer) {
                      "step_seconds", state->step_seconds);
 }
 
+// Settings that a resumed run may have others of.
+static json_t *sitting_json(const struct llm_train_options *options) {
+    return json_pack("{s:I, s:b, s:f, s:b, s:I}", "save_every", (json_int_t)options->save_every, "keep_best",
+                     options->keep_best, "max_minutes", options->max_minutes, "recompute", options->recompute, "memory",
+                     (json_int_t)options->memory);
+}
+
 static json_t *report_json(const struct trainer *trainer, bool finished) {
     const struct ops *ops = trainer->engine->ops;
-    return json_pack("{s:s, s:b, s:O, s:O, s:o, s:{s:s, s:i}, s:o}", "version", llm_version(), "finished", finished,
-                     "run", trainer->run, "details", trainer->task->details, "plan", plan_json(&trainer->plan),
-                     "machine", "isa", ops_level_name(ops->level), "threads", ops->n_threads, "results",
-                     results_json(trainer));
+    return json_pack("{s:s, s:b, s:O, s:O, s:o, s:o, s:{s:s, s:i}, s:o}", "version", llm_version(), "finished",
+                     finished, "run", trainer->run, "details", trainer->task->details, "sitting",
+                     sitting_json(trainer->options), "plan", plan_json(&trainer->plan, &trainer->schedule), "machine",
+                     "isa", ops_level_name(ops->level), "threads", ops->n_threads, "results", results_json(trainer));
 }
 
 bool train_report(const struct trainer *trainer, bool finished, struct llm_error *err) {

@@ -219,7 +219,7 @@ def test_a_finished_run_is_not_done_again(my_llm, small, trained):
     other = my_llm("classify", "train", *small, "--out", trained, "--lr", 1e-4)
     assert other.code == 1 and other.err.endswith(
         f"{trained}: the run was begun with lr 0.001, now it is 0.0001; name another place, or allow what is there to "
-        "be overwritten\n")
+        "be overwritten\nmy-llm: --force overwrites it, --out DIR names another place\n")
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == before
     csvs = {name: (trained / f"{name}.csv").read_bytes() for name in ("train", "validation", "test")}
     others = write_csv(trained.parent / "others.csv", sentences(60, seed=2))
@@ -390,7 +390,7 @@ def test_what_changes_no_bit_of_adapters(my_llm, small, tmp_path):
     refused = my_llm("classify", "train", *small, "--adapter", "--out", tmp_path / "refused")
     assert refused.code == 1 and "lora-rank is 0" in refused.err
     other = my_llm("classify", "train", *small, *LORA, "--lora-rank", 5, "--out", whole)
-    assert other.code == 1 and "lora_rank 4, now it is 5" in other.err
+    assert other.code == 1 and "lora-rank 4, now it is 5" in other.err
 
 
 def test_seeds(my_llm, small, trained, tmp_path):

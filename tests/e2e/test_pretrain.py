@@ -274,6 +274,38 @@ def test_going_on_from_a_model(my_llm, small, fixtures, reference, tmp_path):
     assert (config["n_embd"], config["n_positions"], config["vocab_size"]) == (16, 16, 512)
 
 
+def test_every_setting_is_written_down(my_llm, small, tmp_path):
+    """Also what became of those that were not given."""
+    out = tmp_path / "run"
+    more = ["--save-every", 7, "--keep-best", "--prompt", "Once", "--init-scheme", "book", "--warmup", 8]
+    assert my_llm("pretrain", *small, "--out", out, *more, "--val-split", 0.3).code == 0
+    run = json.loads((out / "run.json").read_text())
+    assert run["details"] | {"split": "characters", "prompt": "Once", "init_scheme": "book", "sample_tokens": 5} == run["details"]
+    assert run["run"]["task"]["data_parts"]["split"] == "documents"  # of which there is only one
+    assert run["sitting"] | {"save_every": 7, "keep_best": True, "recompute": False, "max_minutes": 0} == run["sitting"]
+    assert run["run"]["settings"]["min_lr"] == -1
+    assert (run["plan"]["initial_lr"], run["plan"]["min_lr"]) == (pytest.approx(5e-4 / 8), pytest.approx(5e-5))
+    constant = [*more, "--warmup", 0, "--schedule", "constant"]
+    assert my_llm("pretrain", *small, "--out", tmp_path / "other", *constant).code == 0
+    plan = json.loads((tmp_path / "other" / "run.json").read_text())["plan"]
+    assert (plan["initial_lr"], plan["min_lr"]) == (None, None)
+
+
+def test_links_in_a_folder_of_texts(my_llm, small, tmp_path):
+    """As docs/training.md has it: to a file they count, to a folder or to nothing they do not."""
+    folder, elsewhere = tmp_path / "texts", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    shutil.copy(small[0], elsewhere / "text.txt")
+    (folder / "folder").symlink_to(elsewhere)
+    (folder / "nothing.txt").symlink_to(tmp_path / "nothing.txt")
+    result = my_llm("pretrain", folder, *small[1:], "--out", tmp_path / "run", "--dry-run")
+    assert result.code == 1 and str(folder) in result.err, result
+    (folder / "text.txt").symlink_to(elsewhere / "text.txt")
+    result = my_llm("pretrain", folder, *small[1:], "--out", tmp_path / "run", "--dry-run")
+    assert result.code == 0, result
+
+
 def test_nothing_held_back(my_llm, small, tmp_path):
     result = my_llm("pretrain", *small, "--out", tmp_path / "run", "--val-split", 0)
     assert result.code == 0, result
