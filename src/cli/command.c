@@ -1,7 +1,7 @@
-// command.c: what all commands share: sentences on stderr, Ctrl-C, reading an input whole.
+// command.c: what all commands share: sentences on stderr, Ctrl-C, the state of stdout, reading an input whole.
 //
-// The flag that a signal handler sets is the program's only state outside its functions, together with
-// the progress line (progress.c), of which a terminal has one as well.
+// The flag that a signal handler sets and why stdout failed are the program's only state outside its functions,
+// together with the progress line (progress.c), of which a terminal has one as well.
 #include "cli/command.h"
 
 #include <errno.h>
@@ -71,6 +71,24 @@ bool command_interrupted(void) {
 
 void command_clear_interrupt(void) {
     interrupts = 0;
+}
+
+// ---- Output ---------------------------------------------------------------------------------
+
+// stdio remembers that a write failed but not why, and drops what it could not write: a later flush would succeed.
+static int output_error;
+
+void command_output_failed(void) {
+    if (output_error == 0) output_error = errno;
+}
+
+int command_output_error(void) {
+    return output_error;
+}
+
+bool command_flush(void) {
+    if (fflush(stdout) != 0) command_output_failed();
+    return !ferror(stdout);
 }
 
 // ---- Input ----------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ static void input_use(struct input *input, size_t n) {
 // Ends the work when stdout has failed; the sentence about it is main()'s.
 static bool write_bytes(const void *bytes, size_t size, struct llm_error *err) {
     if (size == 0 || fwrite(bytes, 1, size, stdout) == size) return true;
+    command_output_failed();
     return error_errno(err, "cannot write standard output");
 }
 
