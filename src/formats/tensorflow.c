@@ -125,7 +125,9 @@ static bool check_checksums(const struct tensorflow_index *index, struct llm_err
     int64_t total = 0;
     for (int i = 0; i < container->n_files; i++) total += container->files[i].size;
     int bad;
-    if (!find_damaged(index, total < PARALLEL_BYTES ? 1 : threads_available(), &bad, err)) return false;
+    int n_threads = 0;
+    if (!threads_choose(total < PARALLEL_BYTES ? 1 : 0, &n_threads, err)) return false;
+    if (!find_damaged(index, n_threads, &bad, err)) return false;
     if (bad == index->n_entries) return true;
     const struct tensor_view *tensor = container_find(container, index->entries[bad].name);
     char name[STR_QUOTE_SIZE];

@@ -134,7 +134,9 @@ static bool check_storages(const struct zip_entries *entries, struct llm_error *
     size_t total = 0;
     for (int i = 0; i < entries->n; i++) total += entries->entries[i].used ? entries->entries[i].size : 0;
     struct damage_job job = {.entries = entries, .bad = entries->n};
-    struct team *team = team_new(total < PARALLEL_BYTES ? 1 : threads_available(), err);
+    int n_threads = 0;
+    if (!threads_choose(total < PARALLEL_BYTES ? 1 : 0, &n_threads, err)) return false;
+    struct team *team = team_new(n_threads, err);
     if (team == NULL) return false;
     team_run(team, damage_work, &job);
     team_free(team);
