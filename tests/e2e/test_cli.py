@@ -94,6 +94,11 @@ def test_wrong_options_end_with_2(my_llm):
         )
 
 
+def test_manual_or_completion(my_llm):
+    result = my_llm("help", "--man", "--completion", "bash")
+    assert (result.code, result.out) == (2, "") and "--man and --completion exclude each other" in result.err
+
+
 def test_the_manual_has_every_variable(my_llm, source):
     read = set()
     for path in (source / "src").rglob("*.c"):
