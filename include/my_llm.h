@@ -174,7 +174,7 @@ struct llm_model_info {
     int64_t bytes_weights;   // weights in memory: mapped or copied
     int64_t bytes_step;      // of these, what a step of decoding reads: all but the embeddings' other rows
     int64_t bytes_kv_cache;  // KV cache of one full context
-    int64_t bytes_inference; // weights + KV cache of one full context + activations
+    int64_t bytes_inference; // weights + KV cache of one full context + activations; not the program itself
     int64_t bytes_training;  // weights, gradients, AdamW moments and activations, batch 4 of a full context
     bool has_tokenizer;
     const char *isa;     // kernels in use
@@ -850,7 +850,7 @@ enum llm_dtype {
 
 struct llm_convert_options {
     int dtype;          // enum llm_dtype, or -1: as stored (-1)
-    int64_t shard_size; // bytes a file at most; 0: one file (0)
+    int64_t shard_size; // bytes a file at most, or one tensor that is larger; 0: one file (0)
     bool overwrite;     // replace DST if it is there and holds nothing but a model (false)
     int n_head;         // heads of a source without a config; 0: 64 numbers each, as GPT-2 has them (0)
     int quantize;       // enum llm_quantize, in place of dtype; blocks in GGUF files only (LLM_QUANTIZE_NONE)

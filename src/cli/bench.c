@@ -343,6 +343,10 @@ static int run_tokenizer(const struct bench_args *args) {
     if (args->train || args->synthetic != SYNTHETIC_NONE) {
         return command_usage(&command_bench, "--tokenizer goes without --train and --synthetic");
     }
+    if (args->quantize != LLM_QUANTIZE_NONE || args->compute != LLM_COMPUTE_F32) {
+        return command_usage(&command_bench, "--tokenizer computes with no weights: it goes without --quantize and "
+                                             "--compute");
+    }
     const struct bench_tokenizer_args tokenizer = {
         .file = args->tokenizer,
         .model = args->model,

@@ -132,10 +132,10 @@ static void print_table(const struct bench_tokenizer_args *args, size_t size, co
 bool bench_tokenizer(const struct bench_tokenizer_args *args, struct llm_error *err) {
     char *text = NULL;
     size_t size = 0;
+    struct rates rates[2] = {{.n_threads = 1}};
+    if (!threads_choose(args->n_threads, &rates[1].n_threads, err)) return false;
     command_catch_interrupt();
     if (!read_text(args->file, &text, &size, err)) return false;
-    struct rates rates[2] = {{.n_threads = 1},
-                             {.n_threads = args->n_threads > 0 ? args->n_threads : threads_available()}};
     const int n = rates[1].n_threads > 1 ? 2 : 1;
     bool ok = true;
     for (int i = 0; i < n && ok; i++) ok = measure(args, text, size, &rates[i], err);

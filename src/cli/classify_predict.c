@@ -132,7 +132,7 @@ static bool classify(struct portion *portion, struct llm_error *err) {
     for (size_t i = 0; i < portion->n; i++) {
         if (!print_one(portion, i, err)) return false;
     }
-    fflush(stdout); // main() sees it when this could not be written
+    command_flush(); // main() sees it when this could not be written
     portion->n = 0;
     strbuf_clear(&portion->bytes);
     return true;

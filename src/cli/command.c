@@ -1,7 +1,8 @@
-// command.c: what all commands share: sentences on stderr, Ctrl-C and SIGTERM, reading an input whole.
+// command.c: what all commands share: sentences on stderr, Ctrl-C and SIGTERM, the state of stdout, reading an input
+// whole.
 //
-// The flags that a signal handler sets are the program's only state outside its functions, together with
-// the progress line (progress.c), of which a terminal has one as well.
+// The flags that a signal handler sets and why stdout failed are the program's only state outside its functions,
+// together with the progress line (progress.c), of which a terminal has one as well.
 #include "cli/command.h"
 
 #include <errno.h>
@@ -88,6 +89,24 @@ int command_interrupt_code(void) {
 
 void command_clear_interrupt(void) {
     interrupted = 0;
+}
+
+// ---- Output ---------------------------------------------------------------------------------
+
+// stdio remembers that a write failed but not why, and drops what it could not write: a later flush would succeed.
+static int output_error;
+
+void command_output_failed(void) {
+    if (output_error == 0) output_error = errno;
+}
+
+int command_output_error(void) {
+    return output_error;
+}
+
+bool command_flush(void) {
+    if (fflush(stdout) != 0) command_output_failed();
+    return !ferror(stdout);
 }
 
 // ---- Input ----------------------------------------------------------------------------------

@@ -85,6 +85,13 @@ bool command_terminated(void); // by SIGTERM
 int command_interrupt_code(void);
 void command_clear_interrupt(void);
 
+// Sends what was printed on its way. false: standard output has failed, now or before; main() says so.
+bool command_flush(void);
+// To be called at once when standard output has failed: keeps errno, unless an earlier reason is kept already.
+void command_output_failed(void);
+// The errno of the first failure; 0: it is not known.
+int command_output_error(void);
+
 // A text from a descriptor, unpacked if it is compressed (llm_text_open()); Ctrl-C, once caught, ends a read that
 // waits.
 struct llm_text *command_open_text(int fd, const char *name, int n_threads, struct llm_error *err);

@@ -75,7 +75,7 @@ bool output_piece(void *user, const struct llm_piece *piece) {
         if (!output->begun) begin_sample(output, 0);
         output->begun = true;
         put(output, piece->text, piece->size);
-        if (fflush(stdout) != 0) output->failed = true;
+        if (!command_flush()) output->failed = true;
     }
     return !output->failed && !command_interrupted();
 }
@@ -145,7 +145,7 @@ static void print_text(struct output *output, const struct llm_generation *gener
         }
         if (output->scored != NULL) put_logprobs(output, s, sample->n_ids);
     }
-    if (fflush(stdout) != 0) output->failed = true;
+    if (!command_flush()) output->failed = true;
 }
 
 // ---- JSON -----------------------------------------------------------------------------------
@@ -208,7 +208,8 @@ static bool print_json(struct output *output, const struct llm_generation *gener
                                "prompt_ids", ids_json(output->prompt_ids, output->n_prompt_ids), "samples", samples,
                                "timings", timings_json(generation));
     char *text = object == NULL ? NULL : json_dump(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    if (text != NULL && (puts(text) < 0 || fflush(stdout) != 0)) output->failed = true;
+    if (text != NULL && puts(text) < 0) command_output_failed();
+    if (text != NULL && !command_flush()) output->failed = true;
     free(text);
     json_decref(object);
     return text != NULL;
@@ -227,5 +228,5 @@ bool output_end(struct output *output, const struct llm_generation *generation, 
 void output_abort(struct output *output) {
     progress_clear();
     put_line_end(output);
-    fflush(stdout);
+    command_flush();
 }

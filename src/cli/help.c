@@ -177,6 +177,9 @@ static void help_init(void *memory) {
 
 static int help_run(void *memory, int n_operands, char **operands) {
     const struct help_args *args = memory;
+    if (args->man && args->completion >= 0) {
+        return command_usage(&command_help, "--man and --completion exclude each other");
+    }
     if (args->man || args->completion >= 0) {
         if (n_operands > 0) return command_usage(&command_help, "the manual page and completions are for all commands");
         if (args->man) {

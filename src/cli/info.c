@@ -102,7 +102,8 @@ static void print_text(const struct llm_model_info *info) {
     print_bytes("weights", info->bytes_weights, info->memory_dtype);
     print_bytes("a token reads", info->bytes_step, "of these, whatever the number of texts side by side");
     print_bytes("KV cache", info->bytes_kv_cache, "one full context");
-    print_bytes("to run", info->bytes_inference, "weights, one full context and its activations");
+    print_bytes("to run", info->bytes_inference,
+                "weights, one full context and its activations; the program comes on top");
     print_bytes("to train", info->bytes_training, "with AdamW, batch 4 of a full context (estimate)");
     printf("\nkernels       %s, %d thread%s\n", info->isa, info->n_threads, info->n_threads == 1 ? "" : "s");
 }
@@ -199,8 +200,11 @@ const struct command command_info = {
         "bundled "
         "model) and tells what it is: architecture, parameters by part, files, the memory it takes to run and to "
         "train, and the kernels that this processor would use.\n\n"
-        "The weights are read once to count those that are NaN or infinite; such a model still runs, and its text "
-        "will make no sense. --no-check leaves that out.",
+        "The weights are read once to count those that are NaN or infinite; such a model is damaged: its text makes no "
+        "sense, and generate ends with an error where what it computes is not a number. --no-check leaves the reading "
+        "out.\n\n"
+        "The memory to run is what the model takes: weights, keys and values of one full context and its activations. "
+        "The program itself, with its libraries, comes on top, some 15 to 20 MB.",
     .examples = "  $ my-llm info gpt2\n"
                 "  $ my-llm info --json ./my-model | jq .n_params",
     .options = options,

@@ -46,7 +46,7 @@ static bool show_piece(void *user, const struct llm_piece *piece) {
         shown->n_held = 0;
         shown->begun = true;
     }
-    if (fflush(stdout) != 0) shown->failed = true;
+    if (!command_flush()) shown->failed = true;
     return !shown->failed && !command_interrupted();
 }
 
@@ -62,7 +62,7 @@ bool answer_show(struct llm_engine *engine, const struct llm_instruction *instru
     }
     bool ok = llm_instruct_respond(engine, instruction, 1, &showing, &response, err);
     if (shown.begun || ok) putchar('\n');
-    *written = !shown.failed && fflush(stdout) == 0;
+    *written = !shown.failed && command_flush();
     if (ok && response == NULL) {
         ok = error_set(err, LLM_ERROR_ARGUMENT, "the instruction is longer than the model's context");
     }

@@ -2,7 +2,6 @@
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage. stdout is the answer, stderr the conversation; an answer
 // that could not be written in full is a failure.
-#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -75,9 +74,9 @@ int main(int argc, char **argv) {
     sigbus_catch();
     signal(SIGXFSZ, SIG_IGN); // beyond `ulimit -f` writing fails then, and a sentence says so
     const int code = dispatch(argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "my-llm: cannot write standard output: %s\n", strerror(errno));
-        return code == 0 ? 1 : code;
-    }
-    return code;
+    if (command_flush()) return code;
+    const int reason = command_output_error();
+    fprintf(stderr, "my-llm: cannot write standard output%s%s\n", reason != 0 ? ": " : "",
+            reason != 0 ? strerror(reason) : "");
+    return code == 0 ? 1 : code;
 }

@@ -20,6 +20,10 @@ enum {
     BLOCK = 8 << 20,
 };
 
+enum {
+    MAX_OPTIONS = 16
+};
+
 enum format {
     FORMAT_TEXT,
     FORMAT_U16,
@@ -37,6 +41,7 @@ struct tokenize_args {
     int n_threads;
     bool train;
     struct tokenize_train_args training;
+    bool given[MAX_OPTIONS];
 };
 
 static const struct option tokenize_options[] = {
@@ -101,6 +106,8 @@ static const struct option tokenize_options[] = {
      .offset = offsetof(struct tokenize_args, training.force),
      .help = "replace DIR if it is there"},
 };
+
+_Static_assert(sizeof tokenize_options / sizeof tokenize_options[0] <= MAX_OPTIONS, "tokenize_args.given has room");
 
 static void tokenize_init(void *memory) {
     struct tokenize_args *args = memory;
@@ -181,6 +188,7 @@ static void input_use(struct input *input, size_t n) {
 // Ends the work when stdout has failed; the sentence about it is main()'s.
 static bool write_bytes(const void *bytes, size_t size, struct llm_error *err) {
     if (size == 0 || fwrite(bytes, 1, size, stdout) == size) return true;
+    command_output_failed();
     return error_errno(err, "cannot write standard output");
 }
 
@@ -368,13 +376,25 @@ static int train_run(const struct tokenize_args *args, int n_operands, char **op
     return tokenize_train(&args->training, args->n_threads, operands, n_operands, &err) ? 0 : command_failed(&err);
 }
 
+// The first option that was given and is only for --train; NULL: there is none.
+static const char *given_for_training(const struct tokenize_args *args) {
+    static const char *const names[] = {"out", "vocab-size", "min-frequency", "force"};
+    for (size_t i = 0; i < sizeof tokenize_options / sizeof tokenize_options[0]; i++) {
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
+            if (args->given[i] && strcmp(tokenize_options[i].name, names[j]) == 0) return names[j];
+        }
+    }
+    return NULL;
+}
+
 static int tokenize_run(void *memory, int n_operands, char **operands) {
     const struct tokenize_args *args = memory;
     if (args->decode && args->count) return command_usage(&command_tokenize, "--decode and --count exclude each other");
     if (args->decode && args->allow_special) {
         return command_usage(&command_tokenize, "--allow-special is about encoding; it does not go with --decode");
     }
-    if (!args->train && args->training.out != NULL) return command_usage(&command_tokenize, "--out needs --train");
+    const char *lone = args->train ? NULL : given_for_training(args);
+    if (lone != NULL) return command_usage(&command_tokenize, "--%s needs --train", lone);
     if (args->train) return train_run(args, n_operands, operands);
     if (n_operands > 1) return command_usage(&command_tokenize, "only --train takes several files");
     struct llm_error err = {0};
@@ -412,6 +432,7 @@ const struct command command_tokenize = {
     .options = tokenize_options,
     .n_options = sizeof tokenize_options / sizeof tokenize_options[0],
     .args_size = sizeof(struct tokenize_args),
+    .given = offsetof(struct tokenize_args, given),
     .max_operands = -1,
     .init = tokenize_init,
     .run = tokenize_run,

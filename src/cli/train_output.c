@@ -99,7 +99,7 @@ bool train_show(void *user, const struct llm_train_event *event) {
     if (event->kind == LLM_TRAIN_PLAN) show_plan(event);
     if (event->kind == LLM_TRAIN_EVALUATION) show_losses(event);
     if (event->kind == LLM_TRAIN_BEGIN || event->kind == LLM_TRAIN_EPOCH) show_text(event);
-    fflush(stdout); // main() sees it when this could not be written
+    command_flush(); // main() sees it when this could not be written
     return !command_interrupted();
 }
 

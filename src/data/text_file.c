@@ -102,9 +102,11 @@ static bool xz_failed(const struct text_file *file, lzma_ret result, struct llm_
 static bool xz_start(struct text_file *file, struct llm_error *err) {
     file->xz = (lzma_stream)LZMA_STREAM_INIT;
 #if LZMA_VERSION >= UINT32_C(50040000)
+    int n_threads = 0;
+    if (!threads_choose(file->n_threads, &n_threads, err)) return false;
     const lzma_mt options = {
         .flags = LZMA_CONCATENATED,
-        .threads = (uint32_t)(file->n_threads > 0 ? file->n_threads : threads_available()),
+        .threads = (uint32_t)n_threads,
         .memlimit_threading = XZ_THREADING_MEMORY,
         .memlimit_stop = XZ_MEMORY,
     };

@@ -208,7 +208,7 @@ void tokens_tell_of_characters(const struct token_options *options, int64_t n_do
 bool tokens_build(const struct text_paths *paths, const struct token_options *options,
                   const struct token_target targets[2], struct llm_error *err) {
     struct token_options known = *options;
-    if (known.n_threads < 1) known.n_threads = threads_available();
+    if (!threads_choose(options->n_threads, &known.n_threads, err)) return false;
     struct build build = {.paths = paths, .options = &known, .by_documents = options->split == TOKENS_BY_DOCUMENTS};
     build.capacity = BLOCKS_PER_THREAD * known.n_threads;
     build.rounds[0].blocks = calloc((size_t)build.capacity, sizeof *build.rounds[0].blocks);

@@ -138,9 +138,9 @@ struct llm_tokenizer *llm_tokenizer_train(const char *const *files, size_t n_fil
     if (options == NULL) options = &defaults;
     struct text_paths paths = {0};
     struct job job = {.paths = &paths, .callbacks = &options->callbacks};
-    job.n_threads = options->n_threads > 0 ? options->n_threads : threads_available();
     struct llm_tokenizer *tokenizer = NULL;
     if (!bpe_trainer_check(options->vocab_size, options->min_frequency, err)) return NULL;
+    if (!threads_choose(options->n_threads, &job.n_threads, err)) return NULL;
     if (text_paths_list(&paths, files, n_files, err)) job.trainer = bpe_trainer_new(job.n_threads, err);
     if (job.trainer != NULL && count_files(&job, err)) {
         tokenizer =

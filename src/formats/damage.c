@@ -31,7 +31,9 @@ static void damage_work(void *memory, int thread, int n_threads) {
 
 bool damage_find(int n, uint64_t n_bytes, damage_check *check, const void *user, int *bad, struct llm_error *err) {
     struct damage_job job = {.check = check, .user = user, .n = n, .bad = n};
-    struct team *team = team_new(n_bytes < PARALLEL_BYTES ? 1 : threads_available(), err);
+    int n_threads = 0;
+    if (!threads_choose(n_bytes < PARALLEL_BYTES ? 1 : 0, &n_threads, err)) return false;
+    struct team *team = team_new(n_threads, err);
     if (team == NULL) return false;
     team_run(team, damage_work, &job);
     team_free(team);

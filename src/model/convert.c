@@ -1,8 +1,11 @@
 // convert.c: from a model that lies somewhere to one elsewhere: in Hugging Face layout (save.c), or one file of
 // PyTorch's (save_torch.c) or llama.cpp's (save_gguf.c). Tensors go from the source's mapping to the file in blocks, so
 // converting takes little memory, whatever the model.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "formats/gguf.h"
@@ -43,6 +46,24 @@ static bool check_quantize(const char *destination, const struct llm_convert_opt
                      destination);
 }
 
+// Names of files that are read, or written, but not as such: a directory would be made of them, which nobody means by
+// "model.safetensors". One that is there already is meant.
+static bool check_name(const char *destination, struct llm_error *err) {
+    static const char *const endings[] = {".safetensors", ".bin", ".pth", ".pt", ".gguf"};
+    if (kind_of(destination) != KIND_DIRECTORY || directory_exists(destination)) return true;
+    const size_t size = strlen(destination);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t length = strlen(endings[i]);
+        if (size > length && strcasecmp(destination + size - length, endings[i]) == 0) {
+            return error_set(err, LLM_ERROR_ARGUMENT,
+                             "%s: models are written as a .gguf file, as a .pth or .pt file, or as a directory, whose "
+                             "name may not end in %s",
+                             destination, destination + size - length);
+        }
+    }
+    return true;
+}
+
 static bool check_arguments(const char *destination, const struct llm_convert_options *options, struct llm_error *err) {
     if (*destination == '\0') return error_set(err, LLM_ERROR_ARGUMENT, "the destination's name is empty");
     if (options->dtype < -1 || options->dtype > LLM_BF16) {
@@ -51,7 +72,7 @@ static bool check_arguments(const char *destination, const struct llm_convert_op
     }
     if (options->n_head < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the number of heads is negative");
     if (options->shard_size < 0) return error_set(err, LLM_ERROR_ARGUMENT, "the shard size is negative");
-    return check_quantize(destination, options, err);
+    return check_name(destination, err) && check_quantize(destination, options, err);
 }
 
 // ---- The place ------------------------------------------------------------------------------
@@ -62,20 +83,31 @@ static bool lies_in(const char *path, const char *directory) {
     return strncmp(path, directory, size) == 0 && (path[size] == '\0' || path[size] == '/' || size == 1);
 }
 
-// The destination as an absolute path without links; it need not exist, its parent must. NULL with an error.
-static char *destination_path(const char *destination, struct llm_error *err) {
-    char *path = realpath(destination, NULL);
-    if (path != NULL) return path;
-    char *trimmed = strdup(destination);
+// A copy of `path` without slashes at its end. NULL with an error.
+static char *without_slashes(const char *path, struct llm_error *err) {
+    char *trimmed = strdup(path);
     if (trimmed == NULL) {
         error_memory(err, "path");
         return NULL;
     }
     for (size_t size = strlen(trimmed); size > 1 && trimmed[size - 1] == '/'; size--) trimmed[size - 1] = '\0';
+    return trimmed;
+}
+
+// The destination as an absolute path without links; it need not exist, its parent must. NULL with an error.
+static char *destination_path(const char *destination, struct llm_error *err) {
+    char *path = realpath(destination, NULL);
+    if (path != NULL) return path;
+    char *trimmed = without_slashes(destination, err);
+    if (trimmed == NULL) return NULL;
     char *parent = path_directory(trimmed);
     char *real = parent == NULL ? NULL : realpath(parent, NULL);
-    if (real == NULL) {
-        error_errno(err, "%s: cannot create a directory here", destination);
+    if (parent == NULL) {
+        error_memory(err, "path");
+    } else if (real == NULL && errno == ENOENT) {
+        error_set(err, LLM_ERROR_NOT_FOUND, "%s: the folder %s does not exist; create it first", destination, parent);
+    } else if (real == NULL) {
+        error_errno(err, "%s: cannot create anything here", destination);
     } else if ((path = path_join(real, path_base(trimmed))) == NULL) {
         error_memory(err, "path");
     }
@@ -85,11 +117,21 @@ static char *destination_path(const char *destination, struct llm_error *err) {
     return path;
 }
 
+// A directory is exchanged as a whole, by renaming: that would replace the link, and following it is not what all mean.
+static bool is_link(const char *path, bool *answer, struct llm_error *err) {
+    char *trimmed = without_slashes(path, err);
+    struct stat status;
+    *answer = trimmed != NULL && lstat(trimmed, &status) == 0 && S_ISLNK(status.st_mode);
+    free(trimmed);
+    return trimmed != NULL;
+}
+
 // The source must not be overwritten, nor its directory filled while it is read; one file may be put there.
 static bool check_destination(const char *source, const char *destination, bool as_file, struct llm_error *err) {
     char *from = realpath(source, NULL);
     char *to = destination_path(destination, err);
     bool ok = false;
+    bool linked = false;
     if (from == NULL) {
         error_errno(err, "%s: cannot find this path", source);
     } else if (to == NULL) {
@@ -98,6 +140,11 @@ static bool check_destination(const char *source, const char *destination, bool 
         error_set(err, LLM_ERROR_ARGUMENT, "%s: is the source itself; another place was expected", destination);
     } else if (as_file) {
         ok = true;
+    } else if (!is_link(destination, &linked, err)) {
+        ok = false;
+    } else if (linked) {
+        error_set(err, LLM_ERROR_ARGUMENT,
+                  "%s: is a symbolic link, which is not replaced; name the directory it leads to", destination);
     } else if (lies_in(to, from)) {
         error_set(err, LLM_ERROR_ARGUMENT, "%s: lies in the source, %s; another place was expected", destination,
                   source);

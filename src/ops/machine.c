@@ -197,7 +197,8 @@ bool llm_machine_measure(const struct llm_machine_options *options, struct llm_m
     struct llm_machine_options defaults;
     llm_machine_options_init(&defaults);
     if (options == NULL) options = &defaults;
-    *machine = (struct llm_machine){.n_threads = options->n_threads > 0 ? options->n_threads : threads_available()};
+    *machine = (struct llm_machine){0};
+    if (!threads_choose(options->n_threads, &machine->n_threads, err)) return false;
     enum ops_level level = OPS_LEVELS - 1;
     while (!ops_level_available(level)) level--;
     struct work work = {.kernels = cpu_kernels(level), .team = team_new(machine->n_threads, err)};

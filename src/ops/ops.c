@@ -116,8 +116,7 @@ struct ops *ops_new(int level, int n_threads, struct llm_error *err) {
         return NULL;
     }
     ops->level = (enum ops_level)level;
-    ops->n_threads = n_threads > 0 ? n_threads : threads_available();
-    if (!host_init(ops, err)) {
+    if (!threads_choose(n_threads, &ops->n_threads, err) || !host_init(ops, err)) {
         free(ops);
         return NULL;
     }

@@ -206,7 +206,7 @@ struct ops {
 };
 
 // Fills a table. level -1: MY_LLM_ISA ("ref", "baseline", "avx2", "avx512"; "auto"), else the best this
-// CPU and operating system have. n_threads 0: threads_available(). Asking for a level that the CPU lacks is an error.
+// CPU and operating system have. n_threads 0: threads_choose(). Asking for a level that the CPU lacks is an error.
 struct ops *ops_new(int level, int n_threads, struct llm_error *err);
 void ops_free(struct ops *ops);
 

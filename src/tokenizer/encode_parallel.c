@@ -147,8 +147,8 @@ static bool encode_with(struct team *team, int n_threads, const struct llm_token
 bool llm_tokenizer_encode_parallel(const struct llm_tokenizer *tokenizer, const char *text, size_t size,
                                    bool allow_special, int n_threads, int32_t **ids, size_t *n_ids,
                                    struct llm_error *err) {
-    if (n_threads == 0) n_threads = threads_available();
-    if (n_threads < 1) return error_set(err, LLM_ERROR_ARGUMENT, "%d threads", n_threads);
+    if (n_threads < 0) return error_set(err, LLM_ERROR_ARGUMENT, "%d threads", n_threads);
+    if (!threads_choose(n_threads, &n_threads, err)) return false;
     if (n_threads == 1 || size <= ALONE) {
         return llm_tokenizer_encode(tokenizer, text, size, allow_special, ids, n_ids, err);
     }

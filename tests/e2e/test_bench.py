@@ -209,6 +209,8 @@ def test_compute(my_llm):
     (["--synthetic", "124M", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["-m", "gpt2", "bundled"], "MODEL, --model and --synthetic exclude each other"),
     (["--train", "--quantize", "q8", "bundled"], "--quantize and --train exclude each other: training needs F32"),
+    (["--tokenizer", "text.txt", "--quantize", "q8"], "it goes without --quantize and --compute"),
+    (["--tokenizer", "text.txt", "--compute", "bf16"], "it goes without --quantize and --compute"),
     (["--csv", "--json"], "--csv and --json exclude each other"),
     (["--synthetic", "125M"], "125M"),
     (["--repetitions", "0"], "repetitions"),

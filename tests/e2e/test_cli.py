@@ -94,6 +94,19 @@ def test_wrong_options_end_with_2(my_llm):
         )
 
 
+def test_manual_or_completion(my_llm):
+    result = my_llm("help", "--man", "--completion", "bash")
+    assert (result.code, result.out) == (2, "") and "--man and --completion exclude each other" in result.err
+
+
+def test_the_manual_has_every_variable(my_llm, source):
+    read = set()
+    for path in (source / "src").rglob("*.c"):
+        read |= set(re.findall(r'(?:getenv|environment)\("(MY_LLM_\w+)"\)', path.read_text()))
+    manual = my_llm("help", "--man").out.split(".SH ENVIRONMENT")[1]
+    assert len(read) >= 5 and {name for name in read if f".B {name}\n" not in manual} == set()
+
+
 def test_full_disk_is_a_failure(my_llm, build, env):
     with open("/dev/full", "wb") as full:
         process = subprocess.run([build / "my-llm", "help"], stdout=full, stderr=subprocess.PIPE, env=env)

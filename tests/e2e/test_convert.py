@@ -112,6 +112,32 @@ def test_source_and_destination(my_llm, models, tmp_path):
     assert my_llm("info", tmp_path / "m").code == 0
 
 
+def test_names_of_files_that_are_not_written(my_llm, models, tmp_path):
+    """They are read, or nearly written: nobody means a directory by them, unless it is there."""
+    for name in ("x.bin", "model.safetensors", "x.PTH", "x.Gguf"):
+        result = my_llm("convert", models / "prefix", name, cwd=tmp_path)
+        assert (result.code, result.err) == (
+            1, f"my-llm: {name}: models are written as a .gguf file, as a .pth or .pt file, or as a directory, whose "
+               f"name may not end in {name[name.index('.'):]}\n")
+        assert not (tmp_path / name).exists()
+    (tmp_path / "x.bin").mkdir()
+    assert my_llm("convert", "--force", models / "prefix", "x.bin", cwd=tmp_path).code == 0
+    for name in ("missing/x.gguf", "missing/x.pth", "missing/x"):
+        result = my_llm("convert", models / "prefix", name, cwd=tmp_path)
+        assert (result.code, result.err) == (1, f"my-llm: {name}: the folder missing does not exist; create it first\n")
+
+
+def test_a_link_is_not_replaced(my_llm, models, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    for name in ("link", "link/"):
+        result = my_llm("convert", "--force", models / "prefix", name, cwd=tmp_path)
+        assert (result.code, result.err) == (
+            1, f"my-llm: {name}: is a symbolic link, which is not replaced; name the directory it leads to\n")
+    assert (tmp_path / "link").is_symlink() and list((tmp_path / "there").iterdir()) == []
+    assert my_llm("convert", "--force", models / "prefix", "there", cwd=tmp_path).code == 0
+
+
 def test_read_only_directory(my_llm, models, tmp_path):
     # /proc takes no directories, whoever asks: root, as CI runs, is not stopped by permissions.
     result = my_llm("convert", models / "prefix", "/proc/out")

@@ -109,6 +109,16 @@ def test_what_makes_no_sense_is_refused(my_llm, models):
         assert result.code == 1 and sentence in result.err
 
 
+def test_a_number_of_threads_that_is_none(my_llm):
+    """Refused as a wrong MY_LLM_ISA is, unless --threads says it."""
+    for value in ("abc", "0", "5000"):
+        env = {"MY_LLM_THREADS": value}
+        result = my_llm("eval", "bundled", "-", input="Once upon a time", env=env)
+        assert (result.code, result.err) == (
+            1, f"my-llm: MY_LLM_THREADS is '{value}'; a number from 1 to 1024 was expected\n")
+        assert my_llm("eval", "bundled", "-", "--threads", 1, input="Once upon a time", env=env).code == 0
+
+
 def test_wrong_usage(my_llm):
     assert my_llm("eval").code == 2
     result = my_llm("eval", "-m", "bundled", "gpt2", "text.txt")

@@ -237,6 +237,15 @@ def test_a_dry_run_trains_nothing(my_llm, small, tmp_path):
     assert my_llm("pretrain", *small, "--out", tmp_path / "run").code == 0
 
 
+def test_why_standard_output_failed(program, env, small, tmp_path):
+    """The reason of its failure, not of what failed after it: a run goes on and opens files."""
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run([program, "pretrain", *map(str, small), "--out", tmp_path / "run"], stdout=full,
+                                 stderr=subprocess.PIPE, env=env, timeout=120)
+    assert process.returncode == 1
+    assert process.stderr.endswith(b"my-llm: cannot write standard output: No space left on device\n")
+
+
 def test_gpt2s_vocabulary_by_its_name_needs_no_download(my_llm, fixtures, tmp_path):
     result = my_llm("pretrain", fixtures / "tiny.txt", "--out", tmp_path / "run", "--dry-run", "--tokenizer",
                     "gpt2", "--n-layer", 1, "--n-head", 1, "--n-embd", 16, "--context", 16,

@@ -178,6 +178,13 @@ def test_wrong_usage(my_llm, args):
     assert result.err.startswith("my-llm tokenize: ") and result.out == ""
 
 
+@pytest.mark.parametrize("option", [["--out", "x"], ["--vocab-size", "300"], ["--min-frequency", "2"], ["--force"]])
+def test_options_for_training_are_for_nothing_else(my_llm, option):
+    result = my_llm("tokenize", *option, input="Hello")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"my-llm tokenize: {option[0]} needs --train\n")
+
+
 @pytest.mark.parametrize("size", [10, 1_000_000])
 @pytest.mark.parametrize("more", [[], ["--format", "u32"], ["--count"]])
 def test_full_disk(build, env, size, more):

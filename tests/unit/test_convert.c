@@ -257,7 +257,8 @@ static void test_places(void **state) {
     snprintf(sentence, sizeof sentence, "%s: is not a directory, so it is not replaced by one", inside);
     expect_refusal(MODELS "prefix", inside, true, sentence);
     snprintf(inside, sizeof inside, "%s/missing/out", place->directory);
-    snprintf(sentence, sizeof sentence, "%s: cannot create a directory here: No such file or directory", inside);
+    snprintf(sentence, sizeof sentence, "%s: the folder %s/missing does not exist; create it first", inside,
+             place->directory);
     expect_refusal(MODELS "prefix", inside, false, sentence);
 
     struct llm_convert_options options = options_new(place, 7);
