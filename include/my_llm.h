@@ -52,6 +52,7 @@ enum llm_error_code {
     LLM_ERROR_MEMORY,      // out of memory
     LLM_ERROR_NETWORK,     // a download failed
     LLM_ERROR_CANCELLED,   // a callback asked to stop
+    LLM_ERROR_EXISTS,      // something is there already that would be replaced, and nothing allows that
 };
 
 struct llm_error {

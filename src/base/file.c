@@ -365,7 +365,7 @@ struct directory_writer *directory_writer_open(const char *path, bool replace, s
     if (writer->temporary == NULL) {
         error_memory(err, "directory writer");
     } else if (!replace && lstat(writer->path, &status) == 0) {
-        error_set(err, LLM_ERROR_IO, "%s: is there already; name another place, or allow it to be replaced",
+        error_set(err, LLM_ERROR_EXISTS, "%s: is there already; name another place, or allow it to be replaced",
                   writer->path);
     } else if (replace && lstat(writer->path, &status) == 0 && !S_ISDIR(status.st_mode)) {
         error_set(err, LLM_ERROR_IO, "%s: is not a directory, so it is not replaced by one", writer->path);

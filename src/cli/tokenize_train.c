@@ -12,7 +12,7 @@
 // Says so before the work, which may take minutes, not after it.
 static bool check_out(const struct tokenize_train_args *args, struct llm_error *err) {
     if (!args->force && path_exists(args->out)) {
-        return error_set(err, LLM_ERROR_IO, "%s: is there already; --force replaces it", args->out);
+        return error_set(err, LLM_ERROR_EXISTS, "%s: is there already; --force replaces it", args->out);
     }
     return llm_tokenizer_save_check(args->out, args->force, err);
 }

@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/train_options.h"
@@ -103,11 +103,11 @@ bool train_show(void *user, const struct llm_train_event *event) {
     return !command_interrupted();
 }
 
-// The library says that a run is there already and may be overwritten; it does not know by which options.
-static void tell_options(const struct llm_error *err, const struct llm_train_options *options) {
-    if (options->resume || strstr(err->text, "to be overwritten") == NULL) return;
+// The library says that a run is there already; it does not know by which options it may be resumed or overwritten.
+static void tell_options(const struct llm_error *err, const char *out, const struct llm_train_options *options) {
+    if (options->resume || err->code != LLM_ERROR_EXISTS) return;
     fprintf(stderr, "my-llm: %s--force overwrites it, --out DIR names another place\n",
-            strstr(err->text, "resume it") != NULL ? "--resume resumes it, " : "");
+            directory_holds(out, "checkpoint") ? "--resume resumes it, " : "");
 }
 
 int train_ended(bool ok, const char *out, const struct llm_train_options *options,
@@ -116,7 +116,7 @@ int train_ended(bool ok, const char *out, const struct llm_train_options *option
     if (!ok) {
         if (err->code == LLM_ERROR_CANCELLED) progress_notice(NULL, err->text);
         const int code = command_failed(err);
-        tell_options(err, options);
+        tell_options(err, out, options);
         return code;
     }
     if (options->dry_run) return 0;

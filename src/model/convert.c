@@ -196,7 +196,7 @@ static bool convert_to_file(const struct llm_engine *engine, const char *path,
                          is_gguf ? "GGUF" : "PyTorch's");
     }
     if (path_exists(path) && !(options->overwrite && file_exists(path))) {
-        return error_set(err, LLM_ERROR_ARGUMENT, "%s: is there already; name another place%s", path,
+        return error_set(err, LLM_ERROR_EXISTS, "%s: is there already; name another place%s", path,
                          file_exists(path) ? ", or allow it to be replaced" : "");
     }
     return is_gguf ? save_gguf(engine, path, options, counts, err) : save_torch(engine, path, options, counts, err);

@@ -278,8 +278,8 @@ bool llm_instruct_respond_file(struct llm_engine *engine, const char *file, cons
     if (result == NULL) result = &unwanted;
     *result = (struct llm_respond_result){0};
     if (path_exists(out) && !options->overwrite) {
-        return error_set(err, LLM_ERROR_IO, "%s: is there already; name another file, or allow it to be overwritten",
-                         out);
+        return error_set(err, LLM_ERROR_EXISTS,
+                         "%s: is there already; name another file, or allow it to be overwritten", out);
     }
     struct instructions instructions = {0};
     struct template template = {0};

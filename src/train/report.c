@@ -128,8 +128,9 @@ bool train_finished_same(const char *out, const struct llm_train_options *option
     if (ok) return true;
     const struct llm_error difference = err != NULL ? *err : (struct llm_error){0};
     if (err != NULL) *err = (struct llm_error){0};
-    return error_set(err, difference.code, "%s: %s; name another place, or allow what is there to be overwritten", out,
-                     difference.text);
+    const bool memory = difference.code == LLM_ERROR_MEMORY;
+    return error_set(err, memory ? LLM_ERROR_MEMORY : LLM_ERROR_EXISTS,
+                     "%s: %s; name another place, or allow what is there to be overwritten", out, difference.text);
 }
 
 bool train_finished_resumed(const char *out, const struct llm_train_options *options, const json_t *identity,

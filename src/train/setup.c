@@ -82,7 +82,7 @@ bool train_begin(const char *out, const struct llm_train_options *options, struc
         return run || error_set(err, LLM_ERROR_NOT_FOUND, "%s: there is no run to resume here", out);
     }
     if (run && !options->overwrite) {
-        return error_set(err, LLM_ERROR_IO,
+        return error_set(err, LLM_ERROR_EXISTS,
                          "%s: holds a run already; resume it, name another place, or allow it to "
                          "be overwritten",
                          out);

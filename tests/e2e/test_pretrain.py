@@ -496,6 +496,10 @@ def test_an_existing_run_stays(my_llm, small, reference):
     before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
     result = my_llm("pretrain", *small, "--out", reference)
     assert result.code == 1 and "holds a run already" in result.err
+    assert result.err.endswith("my-llm: --force overwrites it, --out DIR names another place\n")
+    stopped = reference.parent / "stopped"
+    assert my_llm("pretrain", *small, "--epochs", 50, "--out", stopped, "--max-minutes", 0.001).code == 0
+    result = my_llm("pretrain", *small, "--epochs", 50, "--out", stopped)
     assert result.err.endswith("my-llm: --resume resumes it, --force overwrites it, --out DIR names another place\n")
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
     result = my_llm("pretrain", *small, "--out", reference, "--force", "--steps", 3)

@@ -285,7 +285,7 @@ static void a_directory_replaces_only_what_it_may(void **state) {
     struct place *place = *state;
     struct llm_error err = {0};
     assert_null(directory_writer_open(place->directory, false, &err));
-    expect_sentence(&err, LLM_ERROR_IO, place->directory,
+    expect_sentence(&err, LLM_ERROR_EXISTS, place->directory,
                     "is there already; name another place, or allow it to be replaced");
     err = (struct llm_error){0};
     assert_null(directory_writer_open(place->file, true, &err));

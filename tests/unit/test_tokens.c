@@ -249,10 +249,11 @@ static void expect_documents(struct place *place, const struct texts *given, str
     for (int i = 0; i < 2; i++) {
         const char *at = given->texts[i];
         const char *const end = at + given->sizes[i];
-        for (const char *mark = at; mark != NULL; at = mark + mark_size) {
+        for (const char *mark = at; mark != NULL;) {
             mark = memmem(at, (size_t)(end - at), TEXT_DOCUMENT_END, mark_size);
             const size_t size = (size_t)((mark == NULL ? end : mark) - at);
             if (!only_space(at, size)) add_document(&parts[++n % 10 == 0], place->tokenizer, at, size);
+            if (mark != NULL) at = mark + mark_size;
         }
     }
 }

@@ -399,7 +399,7 @@ static void test_save_and_open(void **state) {
     assert_non_null(mkdtemp(folder));
     struct llm_error err = {0};
     assert_false(llm_tokenizer_save(tokenizer, folder, false, &err)); // it is there
-    assert_int_equal(err.code, LLM_ERROR_IO);
+    assert_int_equal(err.code, LLM_ERROR_EXISTS);
     err = (struct llm_error){0};
     if (!llm_tokenizer_save(tokenizer, folder, true, &err)) fail_msg("%s", err.text);
     struct llm_tokenizer *again = tokenizer_open_directory(folder, &err);
