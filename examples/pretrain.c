@@ -54,7 +54,7 @@ int main(int argc, char **argv) {
     struct llm_train_result result;
     struct llm_error err = {0};
     bool ok = llm_pretrain(files, 1, argv[2], &options, &result, &err);
-    if (!ok && err.code == LLM_ERROR_IO) { // there is a run already: go on with it
+    if (!ok && err.code == LLM_ERROR_EXISTS) { // a run that was stopped: go on with it
         err = (struct llm_error){0};
         options.train.resume = true;
         ok = llm_pretrain(files, 1, argv[2], &options, &result, &err);
