@@ -7,6 +7,9 @@
 // without merging would be wrong for vocabularies whose merges cannot reach some token.) The cache stays with the
 // tokenizer for the next call; while one call has it, another makes its own, so the tokenizer can be shared. It begins
 // as large as the text at hand suggests, and grows while it keeps missing, over many short texts as within a long one.
+// When it keeps missing at its largest, it is full of other texts' words, and begins anew.
+//
+// The threads of one call share a cache: an entry is written once, by whoever takes it, and then only read.
 //
 // Entries lie in memory as their hashes have it, so a batch of pieces first asks for all of theirs, then looks.
 #include "tokenizer/encode.h"
@@ -21,18 +24,23 @@
 enum {
     CACHE_KEY = 15, // longest piece, in bytes, that is cached
     CACHE_IDS = 4,  // most ids
-    CACHE_WAYS = 2, // entries among which one look-up looks: a cache line
+    CACHE_WAYS = 2, // entries of a line; when they are others' words, the line beside it is looked at too
     CACHE_MIN_BITS = 4,
     CACHE_MAX_BITS = 18,   // 262,144 lines, 16 MiB: for a text of 16 MB and more
     CACHE_TEXT_BITS = 6,   // at first, a line for 2^6 bytes of text
-    CACHE_GROWTH_BITS = 2, // four times the lines when there were more misses than lines
+    CACHE_GROWTH_BITS = 2, // four times the lines when there were more misses than lines,
+    CACHE_ANEW_BITS = 2,   // a new one when there were four times as many at its largest
     SHELF = 16,            // caches kept for as many calls at once
     BATCH = 256,           // pieces split at once
     SHORT = 4096           // bytes of a text
 };
 
+static const uint64_t entry_free = 0, entry_taken = UINT64_MAX;
+
+// A piece, zero-padded. Who finds `end` free makes it taken, writes the rest, and then what it shall be.
 struct cache_entry {
-    uint64_t key[2];        // the piece, zero-padded, its length in the last byte; all 0: free
+    uint64_t begin;         // the first 8 bytes
+    _Atomic(uint64_t) end;  // the other 7, and the length in the last byte; or one of the two above
     int32_t ids[CACHE_IDS]; // -1 behind the last
 };
 
@@ -42,8 +50,8 @@ struct cache_line {
 
 struct encode_cache {
     int bits;
-    size_t n_misses;           // since it has this size
-    struct cache_line lines[]; // [2^bits]
+    _Alignas(64) _Atomic(size_t) n_misses; // since it has this size
+    struct cache_line lines[];             // [2^bits]
 };
 
 struct encode_shelf {
@@ -72,17 +80,42 @@ static struct cache_line *cache_find(struct encode_cache *cache, const uint64_t 
     return &cache->lines[(mixed ^ mixed << 32) >> (64 - cache->bits)];
 }
 
-// One of 2^bits lines with what is in `from`, a smaller one or NULL. What shares a line now came from one line, so
-// there is room. NULL: out of memory.
-static struct encode_cache *cache_new(int bits, const struct encode_cache *from) {
+// The line that takes what a full one cannot.
+static struct cache_line *cache_beside(struct encode_cache *cache, const struct cache_line *line) {
+    return &cache->lines[(line - cache->lines) ^ 1];
+}
+
+// Whether there was a free entry in the line, which now has these.
+static bool line_add(struct cache_line *line, const uint64_t key[2], const int32_t ids[CACHE_IDS]) {
+    for (int way = 0; way < CACHE_WAYS; way++) {
+        struct cache_entry *entry = &line->ways[way];
+        uint64_t end = atomic_load_explicit(&entry->end, memory_order_relaxed);
+        if (end != entry_free || !atomic_compare_exchange_strong(&entry->end, &end, entry_taken)) continue;
+        entry->begin = key[0];
+        memcpy(entry->ids, ids, sizeof entry->ids);
+        atomic_store_explicit(&entry->end, key[1], memory_order_release);
+        return true;
+    }
+    return false;
+}
+
+// A piece that has no entry yet gets one, if there is room in its line or beside it.
+static void cache_add(struct encode_cache *cache, struct cache_line *line, const uint64_t key[2],
+                      const int32_t ids[CACHE_IDS]) {
+    if (!line_add(line, key, ids)) line_add(cache_beside(cache, line), key, ids);
+}
+
+// One of 2^bits lines with what is in `from`, a smaller one or NULL. What shares two lines now came from two, so there
+// is room. NULL: out of memory.
+static struct encode_cache *cache_new(int bits, struct encode_cache *from) {
     struct encode_cache *cache = pages_alloc(sizeof *cache + ((size_t)1 << bits) * sizeof cache->lines[0]);
     if (cache == NULL) return NULL;
     cache->bits = bits;
     for (size_t i = 0; from != NULL && i >> from->bits == 0; i++) {
-        for (int way = 0; way < CACHE_WAYS && from->lines[i].ways[way].key[1] != 0; way++) {
+        for (int way = 0; way < CACHE_WAYS; way++) {
             const struct cache_entry *entry = &from->lines[i].ways[way];
-            struct cache_entry *ways = cache_find(cache, entry->key)->ways;
-            ways[ways[0].key[1] == 0 ? 0 : 1] = *entry;
+            const uint64_t key[2] = {entry->begin, entry->end};
+            if (key[1] != entry_free) cache_add(cache, cache_find(cache, key), key, entry->ids);
         }
     }
     return cache;
@@ -90,7 +123,9 @@ static struct encode_cache *cache_new(int bits, const struct encode_cache *from)
 
 // Not while anything points into it. Without memory for more it stays as it is.
 static void cache_grow(struct encode_cache **cache, int bits) {
-    struct encode_cache *larger = cache_new(bits < CACHE_MAX_BITS ? bits : CACHE_MAX_BITS, *cache);
+    struct encode_cache *larger = (*cache)->bits < CACHE_MAX_BITS
+                                      ? cache_new(bits < CACHE_MAX_BITS ? bits : CACHE_MAX_BITS, *cache)
+                                      : cache_new(CACHE_MAX_BITS, NULL);
     (*cache)->n_misses = 0;
     if (larger == NULL) return;
     free(*cache);
@@ -98,7 +133,8 @@ static void cache_grow(struct encode_cache **cache, int bits) {
 }
 
 static bool cache_is_small(const struct encode_cache *cache) {
-    return cache->n_misses >> cache->bits != 0 && cache->bits < CACHE_MAX_BITS;
+    const size_t n_misses = atomic_load_explicit(&cache->n_misses, memory_order_relaxed);
+    return n_misses >> cache->bits >> (cache->bits < CACHE_MAX_BITS ? 0 : CACHE_ANEW_BITS) != 0;
 }
 
 // One from the shelf, of the size that a text of this size begins with, or a new one.
@@ -137,19 +173,35 @@ static bool encoder_reserve(struct encoder *encoder, size_t n, struct llm_error 
     return true;
 }
 
-bool encoder_init(struct encoder *encoder, const struct llm_tokenizer *tokenizer, size_t size, size_t first,
-                  struct llm_error *err) {
-    *encoder = (struct encoder){.tokenizer = tokenizer, .cache = cache_take(tokenizer->shelf, size)};
-    if (encoder->cache == NULL) return error_memory(err, "tokenizer cache");
+bool encoders_init(struct encoder *encoders, int n, const struct llm_tokenizer *tokenizer, size_t size, size_t first,
+                   struct llm_error *err) {
+    memset(encoders, 0, (size_t)n * sizeof *encoders);
+    struct encode_cache *cache = cache_take(tokenizer->shelf, size);
+    if (cache == NULL) return error_memory(err, "tokenizer cache");
     // Four bytes have one id, but a batch wants room for the worst: a short text, for all of it.
-    return encoder_reserve(encoder, (first < SHORT ? first : first / 4) + CACHE_IDS, err);
+    const size_t room = (first < SHORT ? first : first / 4) + CACHE_IDS;
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        encoders[i] = (struct encoder){.tokenizer = tokenizer, .cache = cache, .alone = n == 1};
+        ok = ok && encoder_reserve(&encoders[i], room, err);
+    }
+    return ok;
 }
 
-void encoder_release(struct encoder *encoder) {
-    if (encoder->cache != NULL) cache_give_back(encoder->tokenizer->shelf, encoder->cache);
-    merge_scratch_release(&encoder->scratch);
-    free(encoder->ids);
-    *encoder = (struct encoder){0};
+void encoders_release(struct encoder *encoders, int n) {
+    if (encoders[0].cache != NULL) cache_give_back(encoders[0].tokenizer->shelf, encoders[0].cache);
+    for (int i = 0; i < n; i++) {
+        merge_scratch_release(&encoders[i].scratch);
+        free(encoders[i].ids);
+    }
+    memset(encoders, 0, (size_t)n * sizeof *encoders);
+}
+
+void encoders_remember_more(struct encoder *encoders, int n) {
+    struct encode_cache *cache = encoders[0].cache;
+    if (!cache_is_small(cache)) return;
+    cache_grow(&cache, cache->bits + CACHE_GROWTH_BITS);
+    for (int i = 0; i < n; i++) encoders[i].cache = cache;
 }
 
 // The key of a piece of at most CACHE_KEY bytes. `readable` bytes may be read at `piece`. (The length goes into the
@@ -180,35 +232,50 @@ static bool encode_piece(struct encoder *encoder, const uint8_t *piece, size_t s
 }
 
 static bool entry_is(const struct cache_entry *entry, const uint64_t key[2]) {
-    return entry->key[0] == key[0] && entry->key[1] == key[1];
+    return atomic_load_explicit(&entry->end, memory_order_acquire) == key[1] && entry->begin == key[0];
+}
+
+static void encode_entry(struct encoder *encoder, const struct cache_entry *entry) {
+    // All four, then count: no branch on how many there are.
+    memcpy(encoder->ids + encoder->n_ids, entry->ids, sizeof entry->ids);
+    encoder->n_ids += 1u + (entry->ids[1] >= 0) + (entry->ids[2] >= 0) + (entry->ids[3] >= 0);
+}
+
+// A piece that is in neither entry of its line.
+static void encode_missed(struct encoder *encoder, const uint8_t *piece, size_t size, const struct request *request) {
+    const struct cache_entry *beside = cache_beside(encoder->cache, request->line)->ways;
+    for (int way = 0; way < CACHE_WAYS; way++) {
+        if (entry_is(&beside[way], request->key)) {
+            encode_entry(encoder, &beside[way]);
+            return;
+        }
+    }
+    int32_t *out = encoder->ids + encoder->n_ids;
+    const size_t n = merge_short(encoder->tokenizer, &encoder->scratch, piece, size, out);
+    encoder->n_ids += n;
+    if (n > CACHE_IDS) return;
+    atomic_fetch_add_explicit(&encoder->cache->n_misses, 1, memory_order_relaxed);
+    int32_t ids[CACHE_IDS];
+    for (size_t i = 0; i < CACHE_IDS; i++) ids[i] = i < n ? out[i] : -1;
+    cache_add(encoder->cache, request->line, request->key, ids);
 }
 
 // A piece that may be in the cache. There is room for CACHE_IDS ids or `size`, whichever is more.
 static void encode_cached(struct encoder *encoder, const uint8_t *piece, size_t size, const struct request *request) {
-    struct cache_entry *ways = request->line->ways;
-    int32_t *out = encoder->ids + encoder->n_ids;
+    const struct cache_entry *ways = request->line->ways;
     const bool first = entry_is(&ways[0], request->key);
     if (first || entry_is(&ways[1], request->key)) {
-        const struct cache_entry *entry = &ways[first ? 0 : 1];
-        memcpy(out, entry->ids, sizeof entry->ids); // all four, then count: no branch on how many there are
-        encoder->n_ids += 1u + (entry->ids[1] >= 0) + (entry->ids[2] >= 0) + (entry->ids[3] >= 0);
-        return;
+        encode_entry(encoder, &ways[first ? 0 : 1]);
+    } else {
+        encode_missed(encoder, piece, size, request);
     }
-    const size_t n = merge_short(encoder->tokenizer, &encoder->scratch, piece, size, out);
-    encoder->n_ids += n;
-    if (n > CACHE_IDS) return;
-    encoder->cache->n_misses++;
-    // Who comes first stays, as frequent words do; the others share what is left.
-    struct cache_entry *entry = &ways[ways[0].key[1] == 0 ? 0 : 1];
-    memcpy(entry->key, request->key, sizeof entry->key);
-    for (size_t i = 0; i < CACHE_IDS; i++) entry->ids[i] = i < n ? out[i] : -1;
 }
 
 // `n` pieces that end at ends[i]; the first begins at `at`.
 static bool encode_batch(struct encoder *encoder, const uint8_t *text, size_t readable, size_t at, const size_t *ends,
                          size_t n, struct llm_error *err) {
     struct request requests[BATCH];
-    if (cache_is_small(encoder->cache)) cache_grow(&encoder->cache, encoder->cache->bits + CACHE_GROWTH_BITS);
+    if (encoder->alone) encoders_remember_more(encoder, 1);
     for (size_t i = 0, begin = at; i < n; begin = ends[i++]) {
         const size_t length = ends[i] - begin;
         requests[i].line = NULL;
@@ -262,12 +329,12 @@ bool llm_tokenizer_encode(const struct llm_tokenizer *tokenizer, const char *tex
                           int32_t **ids, size_t *n_ids, struct llm_error *err) {
     struct encoder encoder;
     const bool ok =
-        encoder_init(&encoder, tokenizer, size, size, err) && encoder_add(&encoder, text, size, allow_special, err);
+        encoders_init(&encoder, 1, tokenizer, size, size, err) && encoder_add(&encoder, text, size, allow_special, err);
     if (ok) {
         *ids = encoder.ids;
         *n_ids = encoder.n_ids;
         encoder.ids = NULL;
     }
-    encoder_release(&encoder);
+    encoders_release(&encoder, 1);
     return ok;
 }

@@ -1,7 +1,8 @@
 // encode_parallel.c: a long text to ids on several threads.
 //
-// The text is cut into blocks where llm_tokenizer_cut() allows. In each round every thread encodes some of them; then
-// it is known where their ids go, and the threads copy them there while they are still in the processor's caches.
+// The text is cut into blocks where llm_tokenizer_cut() allows. In each round every thread encodes some of them, no
+// more than its own cache has room for; then it is known where their ids go, and with the next round each thread begins
+// by copying its own there.
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +12,9 @@
 #include "tokenizer/encode.h"
 
 enum {
-    BLOCK = 1 << 17,   // bytes
-    ROUND = 64,        // blocks; many more than there are threads, as they do not all take as long
-    PER_THREAD = 8,    // at least
-    ALONE = 2 * BLOCK, // a text up to this size is not worth a second thread
+    BLOCK = 1 << 14, // bytes
+    PER_THREAD = 32, // blocks a round: many, as they do not all take as long
+    ALONE = 1 << 18, // a text of up to so many bytes is not worth a second thread
 };
 
 struct block {
@@ -27,39 +27,23 @@ struct block {
     struct llm_error error;
 };
 
-struct round {
-    struct encoder *encoders; // [n_threads]
-    bool allow_special;
-    struct block *blocks; // [n]
+// The blocks of a round.
+struct blocks {
+    struct block *blocks; // [n], room for as many as a round may have
     int n;
-    struct team_counter counter;
-    int32_t *ids; // of the whole text
 };
 
-static void encode_blocks(void *job, int thread, int n_threads) {
-    (void)n_threads;
-    struct round *round = job;
-    struct encoder *encoder = &round->encoders[thread];
-    encoder->n_ids = 0;
-    for (int64_t i = team_take(&round->counter); i < round->n; i = team_take(&round->counter)) {
-        struct block *block = &round->blocks[i];
-        block->thread = thread;
-        block->first = encoder->n_ids;
-        block->failed = !encoder_add(encoder, block->text, block->size, round->allow_special, &block->error);
-        block->n = encoder->n_ids - block->first;
-    }
-}
-
-static void copy_blocks(void *job, int thread, int n_threads) {
-    (void)thread;
-    (void)n_threads;
-    struct round *round = job;
-    for (int64_t i = team_take(&round->counter); i < round->n; i = team_take(&round->counter)) {
-        const struct block *block = &round->blocks[i];
-        const int32_t *ids = round->encoders[block->thread].ids + block->first;
-        memcpy(round->ids + block->at, ids, block->n * sizeof *ids);
-    }
-}
+struct rounds {
+    struct encoder *encoders; // [n_threads]
+    bool allow_special;
+    const char *text; // [size], of which there are no blocks yet
+    size_t size;
+    int most;                      // blocks a round
+    struct blocks before, present; // of the round before, and of this one
+    struct team_counter counter;   // of the present one's
+    int32_t *ids;                  // of the whole text so far, [n_ids], room for `capacity`
+    size_t n_ids, capacity;
+};
 
 // A block from the beginning of text [size]: up to a place where it may be cut, however far that is.
 static size_t block_size(const char *text, size_t size) {
@@ -70,77 +54,105 @@ static size_t block_size(const char *text, size_t size) {
     return size;
 }
 
-// Takes blocks off text [*size].
-static void round_fill(struct round *round, const char **text, size_t *size, int most) {
-    round->n = 0;
-    while (*size > 0 && round->n < most) {
-        const size_t taken = block_size(*text, *size);
-        round->blocks[round->n++] = (struct block){.text = *text, .size = taken};
-        *text += taken;
-        *size -= taken;
+// Takes the round's blocks off the text.
+static void cut_blocks(struct rounds *rounds) {
+    struct blocks *present = &rounds->present;
+    for (present->n = 0; rounds->size > 0 && present->n < rounds->most; present->n++) {
+        const size_t size = block_size(rounds->text, rounds->size);
+        present->blocks[present->n] = (struct block){.text = rounds->text, .size = size};
+        rounds->text += size;
+        rounds->size -= size;
     }
 }
 
-// Appends the ids of the round's blocks to ids [*n_ids], with room for *capacity.
-static bool round_run(struct round *round, struct team *team, size_t *n_ids, size_t *capacity, struct llm_error *err) {
-    round->counter = (struct team_counter){0};
-    team_run(team, encode_blocks, round);
-    size_t n = *n_ids;
-    for (int i = 0; i < round->n; i++) {
-        struct block *block = &round->blocks[i];
+// The ids of the round before that this thread has; all that are left, when it is the only one now.
+static void copy_blocks(const struct rounds *rounds, int thread, int n_threads) {
+    for (int i = 0; i < rounds->before.n; i++) {
+        const struct block *block = &rounds->before.blocks[i];
+        if (block->thread % n_threads != thread) continue;
+        const int32_t *ids = rounds->encoders[block->thread].ids + block->first;
+        memcpy(rounds->ids + block->at, ids, block->n * sizeof *ids);
+    }
+}
+
+static void encode_blocks(struct rounds *rounds, int thread) {
+    struct encoder *encoder = &rounds->encoders[thread];
+    const struct blocks *present = &rounds->present;
+    encoder->n_ids = 0;
+    for (int64_t i = team_take(&rounds->counter); i < present->n; i = team_take(&rounds->counter)) {
+        struct block *block = &present->blocks[i];
+        block->thread = thread;
+        block->first = encoder->n_ids;
+        block->failed = !encoder_add(encoder, block->text, block->size, rounds->allow_special, &block->error);
+        block->n = encoder->n_ids - block->first;
+    }
+}
+
+static void work(void *job, int thread, int n_threads) {
+    struct rounds *rounds = job;
+    copy_blocks(rounds, thread, n_threads);
+    encode_blocks(rounds, thread);
+}
+
+// Where the ids of the round's blocks go.
+static bool place_blocks(struct rounds *rounds, struct llm_error *err) {
+    for (int i = 0; i < rounds->present.n; i++) {
+        struct block *block = &rounds->present.blocks[i];
         if (block->failed) {
             if (err != NULL) *err = block->error;
             return false;
         }
-        block->at = n;
-        n += block->n;
+        block->at = rounds->n_ids;
+        rounds->n_ids += block->n;
     }
-    if (n > *capacity) {
-        const size_t wanted = n > *capacity / 2 * 3 ? n : *capacity / 2 * 3;
-        int32_t *ids = reallocarray(round->ids, wanted, sizeof *ids);
-        if (ids == NULL) return error_memory(err, "ids");
-        pages_hint(ids, wanted * sizeof *ids);
-        round->ids = ids;
-        *capacity = wanted;
-    }
-    *n_ids = n;
-    round->counter = (struct team_counter){0};
-    team_run(team, copy_blocks, round);
+    if (rounds->n_ids <= rounds->capacity) return true;
+    const size_t more = rounds->capacity / 2 * 3;
+    const size_t capacity = rounds->n_ids > more ? rounds->n_ids : more;
+    int32_t *ids = reallocarray(rounds->ids, capacity, sizeof *ids);
+    if (ids == NULL) return error_memory(err, "ids");
+    pages_hint(ids, capacity * sizeof *ids);
+    rounds->ids = ids;
+    rounds->capacity = capacity;
     return true;
 }
 
-static bool encode_rounds(struct round *round, struct team *team, int most, const char *text, size_t size,
-                          size_t *n_ids, struct llm_error *err) {
-    size_t capacity = size / 4 + 1;
-    round->ids = reallocarray(NULL, capacity, sizeof *round->ids);
-    if (round->ids == NULL) return error_memory(err, "ids");
-    pages_hint(round->ids, capacity * sizeof *round->ids);
-    *n_ids = 0;
-    bool ok = true;
-    while (ok && size > 0) {
-        round_fill(round, &text, &size, most);
-        ok = round_run(round, team, n_ids, &capacity, err);
-    }
-    return ok;
+static bool run_rounds(struct rounds *rounds, struct team *team, int n_threads, struct llm_error *err) {
+    do { // the last one has nothing to encode, only to copy
+        const struct blocks before = rounds->before;
+        rounds->before = rounds->present;
+        rounds->present = before;
+        cut_blocks(rounds);
+        rounds->counter = (struct team_counter){0};
+        team_run(team, work, rounds);
+        if (!place_blocks(rounds, err)) return false;
+        encoders_remember_more(rounds->encoders, n_threads);
+    } while (rounds->present.n > 0);
+    return true;
 }
 
-static bool encode_with(struct team *team, int n_threads, const struct llm_tokenizer *tokenizer, const char *text,
-                        size_t size, bool allow_special, int32_t **ids, size_t *n_ids, struct llm_error *err) {
-    const int most = n_threads < ROUND / PER_THREAD ? ROUND : PER_THREAD * n_threads;
-    struct round round = {.allow_special = allow_special};
-    round.blocks = calloc((size_t)most, sizeof *round.blocks);
-    round.encoders = calloc((size_t)n_threads, sizeof *round.encoders);
-    bool ok = round.blocks != NULL && round.encoders != NULL;
-    if (!ok) error_memory(err, "ids");
-    for (int i = 0; ok && i < n_threads; i++) {
-        ok = encoder_init(&round.encoders[i], tokenizer, size, (size_t)BLOCK * PER_THREAD, err);
+static bool encode_with(struct team *team, int n_threads, struct rounds *rounds, const struct llm_tokenizer *tokenizer,
+                        struct llm_error *err) {
+    const int most = PER_THREAD * n_threads;
+    struct block *blocks = calloc(2 * (size_t)most, sizeof *blocks);
+    rounds->encoders = calloc((size_t)n_threads, sizeof *rounds->encoders);
+    rounds->capacity = rounds->size / 4 + 1;
+    rounds->ids = reallocarray(NULL, rounds->capacity, sizeof *rounds->ids);
+    bool ok = blocks != NULL && rounds->encoders != NULL && rounds->ids != NULL;
+    if (!ok) {
+        error_memory(err, "ids");
+    } else {
+        pages_hint(rounds->ids, rounds->capacity * sizeof *rounds->ids);
+        rounds->most = most;
+        rounds->before.blocks = blocks;
+        rounds->present.blocks = blocks + most;
+        const size_t first = (size_t)BLOCK * PER_THREAD;
+        ok = encoders_init(rounds->encoders, n_threads, tokenizer, rounds->size, first, err) &&
+             run_rounds(rounds, team, n_threads, err);
+        encoders_release(rounds->encoders, n_threads);
     }
-    ok = ok && encode_rounds(&round, team, most, text, size, n_ids, err);
-    for (int i = 0; round.encoders != NULL && i < n_threads; i++) encoder_release(&round.encoders[i]);
-    free(round.encoders);
-    free(round.blocks);
-    if (!ok) free(round.ids);
-    *ids = ok ? round.ids : NULL;
+    free(rounds->encoders);
+    free(blocks);
+    if (!ok) free(rounds->ids);
     return ok;
 }
 
@@ -154,7 +166,11 @@ bool llm_tokenizer_encode_parallel(const struct llm_tokenizer *tokenizer, const 
     }
     struct team *team = team_new(n_threads, err);
     if (team == NULL) return false;
-    const bool ok = encode_with(team, n_threads, tokenizer, text, size, allow_special, ids, n_ids, err);
+    struct rounds rounds = {.text = text, .size = size, .allow_special = allow_special};
+    const bool ok = encode_with(team, n_threads, &rounds, tokenizer, err);
     team_free(team);
-    return ok;
+    if (!ok) return false;
+    *ids = rounds.ids;
+    *n_ids = rounds.n_ids;
+    return true;
 }

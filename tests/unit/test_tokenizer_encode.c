@@ -391,6 +391,49 @@ static void the_cache_changes_nothing(void **state) {
     strbuf_release(&text);
 }
 
+// More different words than any cache holds, several times over, so that it begins anew: all in one text, on one thread
+// and on three that share a cache, and in parts that new tokenizers see, with next to nothing in theirs.
+static void a_full_cache_changes_nothing(void **state) {
+    enum {
+        WORDS = 1500000,
+        WORD = 7, // bytes
+        SIZE = WORDS * WORD,
+        PART = SIZE / 50
+    };
+    (void)state;
+    struct random random;
+    random_init(&random, 12);
+    char *text = malloc(SIZE);
+    assert_non_null(text);
+    for (size_t i = 0; i < SIZE; i++) text[i] = i % WORD == 0 ? ' ' : (char)('a' + random_u32(&random) % 26);
+    struct llm_error err = {0};
+    struct llm_tokenizer *tokenizers[2] = {tokenizer_new_gpt2(NULL), tokenizer_new_gpt2(NULL)};
+    int32_t *ids[2] = {NULL};
+    size_t n[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        const int n_threads = i == 0 ? 1 : 3;
+        assert_true(llm_tokenizer_encode_parallel(tokenizers[i], text, SIZE, false, n_threads, &ids[i], &n[i], &err));
+        llm_tokenizer_free(tokenizers[i]);
+    }
+    assert_int_equal(n[1], n[0]);
+    assert_memory_equal(ids[1], ids[0], n[0] * sizeof *ids[0]);
+    size_t at = 0;
+    for (size_t begin = 0; begin < SIZE; begin += PART) {
+        struct llm_tokenizer *tokenizer = tokenizer_new_gpt2(NULL);
+        size_t n_part = 0;
+        int32_t *part = encode(tokenizer, text + begin, PART, false, &n_part);
+        assert_true(at + n_part <= n[0]);
+        assert_memory_equal(part, ids[0] + at, n_part * sizeof *part);
+        at += n_part;
+        llm_free(part);
+        llm_tokenizer_free(tokenizer);
+    }
+    assert_int_equal(at, n[0]);
+    llm_free(ids[0]);
+    llm_free(ids[1]);
+    free(text);
+}
+
 static void *encode_many(void *tokenizer) {
     for (int i = 0; i < 200; i++) {
         int32_t *ids = NULL;
@@ -413,7 +456,8 @@ static void threads_share_a_tokenizer(void **state) {
     }
 }
 
-// The same ids for any number of threads, with special tokens in the text and a stretch that cannot be cut.
+// The same ids for any number of threads, with special tokens in the text and a stretch that cannot be cut, whether
+// they know its words or learn them side by side.
 static void threads_give_the_ids_of_one(void **state) {
     const struct llm_tokenizer *tokenizer = *state;
     enum {
@@ -434,10 +478,15 @@ static void threads_give_the_ids_of_one(void **state) {
     size_t n_whole = 0, n = 0;
     assert_true(llm_tokenizer_encode(tokenizer, text, SIZE, true, &whole, &n_whole, &err));
     for (int n_threads = 0; n_threads <= 5; n_threads++) {
-        assert_true(llm_tokenizer_encode_parallel(tokenizer, text, SIZE, true, n_threads, &ids, &n, &err));
-        assert_int_equal(n, n_whole);
-        assert_memory_equal(ids, whole, n * sizeof *ids);
-        llm_free(ids);
+        struct llm_tokenizer *learning = tokenizer_new_gpt2(NULL);
+        for (int round = 0; round < 3; round++) {
+            const struct llm_tokenizer *with = round == 0 ? tokenizer : learning;
+            assert_true(llm_tokenizer_encode_parallel(with, text, SIZE, true, n_threads, &ids, &n, &err));
+            assert_int_equal(n, n_whole);
+            assert_memory_equal(ids, whole, n * sizeof *ids);
+            llm_free(ids);
+        }
+        llm_tokenizer_free(learning);
     }
     assert_false(llm_tokenizer_encode_parallel(tokenizer, text, SIZE, true, -1, &ids, &n, &err));
     assert_int_equal(err.code, LLM_ERROR_ARGUMENT);
@@ -458,6 +507,7 @@ int main(void) {
         cmocka_unit_test(tokens_and_ids_out_of_range),
         cmocka_unit_test(parts_give_the_ids_of_the_whole),
         cmocka_unit_test(the_cache_changes_nothing),
+        cmocka_unit_test(a_full_cache_changes_nothing),
         cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(threads_give_the_ids_of_one),
     };
