@@ -303,11 +303,15 @@ INLINE vf vf_exp(vf x) {
     q = q * r + vf_splat(0.166665734f);
     q = q * r + vf_splat(0.500000001f);
     const vf p = (r * r) * q + r + vf_splat(1.0f);
+#if LANES == 16 && defined(__AVX512F__)
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n); // the same bits in one instruction
+#else
     const vi exponent = (vi)shifted - vi_splat(0x4b400000);
     const vi half = exponent >> 1;
     const vf low = (vf)((vu)(half + 127) << 23);
     const vf high = (vf)((vu)(exponent - half + 127) << 23);
     return p * low * high;
+#endif
 }
 
 #endif
