@@ -134,6 +134,11 @@ static int setup(void **state) {
         if (!ops_level_available((enum ops_level)level)) continue;
         subject_add(s, ops_level_name((enum ops_level)level), level, NULL);
     }
+    subject_add(s, "other streams", -1, NULL);
+    for (int t = 0; t < THREADS; t++) {
+        struct cpu *cpu = cpu_of(s->list[s->n - 1].ops[t]);
+        cpu->n_streams = cpu->n_streams == PRODUCT_STREAMS ? PRODUCT_STREAMS / 2 : PRODUCT_STREAMS;
+    }
     subject_add(s, "16 lanes", OPS_BASELINE, &kernels_wide);
     *state = s;
     return 0;

@@ -1,6 +1,9 @@
 // cpu.c: see cpu.h.
 #include "ops/cpu/gemm.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <stdlib.h>
 
 const struct kernels *cpu_kernels(enum ops_level level) {
@@ -16,6 +19,19 @@ const struct kernels *cpu_kernels(enum ops_level level) {
     }
 }
 
+// AMD's processors from Zen 5 on (family 1Ah) read weights fastest as four streams, those before as eight
+// (docs/performance.md).
+static int best_streams(void) {
+#if defined(__x86_64__)
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__builtin_cpu_is("amd") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0) {
+        const unsigned family = (eax >> 8 & 0xf) + (eax >> 20 & 0xff);
+        if (family >= 0x1a) return PRODUCT_STREAMS / 2;
+    }
+#endif
+    return PRODUCT_STREAMS;
+}
+
 bool cpu_init(struct ops *ops, struct llm_error *err) {
     struct cpu *cpu = calloc(1, sizeof *cpu);
     if (cpu == NULL) return error_memory(err, "operations");
@@ -24,6 +40,7 @@ bool cpu_init(struct ops *ops, struct llm_error *err) {
 #if defined(__x86_64__)
     if (ops->level == OPS_AVX512 && __builtin_cpu_supports("avx512vnni")) cpu->block_kernels = &block_kernels_vnni;
 #endif
+    cpu->n_streams = best_streams();
     host_state(ops)->cpu = cpu;
     if (ops->level == OPS_AVX512) {
         cpu->packs = aligned_alloc(64, (size_t)ops->n_threads * GEMM_PACKS);

@@ -15,6 +15,7 @@
 struct cpu {
     const struct kernels *kernels;
     const struct block_kernels *block_kernels; // the kernels' own, or those for VNNI
+    int n_streams;                             // for kernels->product_part
     float *scratch;                            // [scratch_size], 64-byte aligned
     size_t scratch_size;
     void *packs; // each thread's, for products of our own (gemm.h); NULL below level avx512

@@ -28,6 +28,8 @@ struct product {
 enum {
     // Most rows that kernels->product_transposed and product_part take.
     PRODUCT_ROWS = 16,
+    // Most rows of a weight that product_part reads side by side.
+    PRODUCT_STREAMS = 8,
     // Columns are shared out in multiples of this: whole vectors and cache lines.
     PRODUCT_COLUMNS = 16,
     // Queries that kernels->attend takes at once, and keys in a block.
@@ -59,9 +61,10 @@ struct kernels {
     // weight once.
     void (*product_transposed)(const struct product *product, int first, int last);
     // The other products' sums over begin <= k < end alone, in columns first .. last - 1:
-    // sums[row * stride + c] = sum over k of x[row][k] W[k][c], reading each weight once. begin < end.
-    void (*product_part)(const struct product *product, int begin, int end, float *sums, int64_t stride, int first,
-                         int last);
+    // sums[row * stride + c] = sum over k of x[row][k] W[k][c], reading each weight once, PRODUCT_STREAMS rows or half
+    // as many side by side at level avx512. begin < end.
+    void (*product_part)(const struct product *product, int n_streams, int begin, int end, float *sums, int64_t stride,
+                         int first, int last);
 
     struct block_kernels blocks;
 

@@ -47,6 +47,7 @@ static void transposed_work(void *memory, int thread, int n_threads) {
 // Units of work are the parts of the first run of columns, of the second, ...; threads take equal runs of them.
 struct parts_job {
     const struct kernels *kernels;
+    int n_streams;
     const struct product *product;
     float *sums; // [n_parts, n, stride]
     int64_t stride;
@@ -75,7 +76,7 @@ static void parts_work(void *memory, int thread, int n_threads) {
         const int begin = cpu_columns_begin(p->n_out, unit / job->n_parts, job->n_runs);
         const int end = cpu_columns_begin(p->n_out, unit / job->n_parts + 1, job->n_runs);
         if (begin == end) continue;
-        job->kernels->product_part(p, (int)cpu_share(p->n_in, part, job->n_parts),
+        job->kernels->product_part(p, job->n_streams, (int)cpu_share(p->n_in, part, job->n_parts),
                                    (int)cpu_share(p->n_in, part + 1, job->n_parts), sums_at(job, part, 0), job->stride,
                                    begin, end);
         for (int size = 2; (part + 1) % size == 0 && unit + 1 - size >= first; size *= 2) {
@@ -114,14 +115,15 @@ static void finish_work(void *memory, int thread, int n_threads) {
 
 // At most PRODUCT_ROWS rows.
 static void product_group(struct ops *ops, const struct product *p, float *scratch) {
-    const struct kernels *kernels = cpu_of(ops)->kernels;
+    const struct cpu *cpu = cpu_of(ops);
     const bool parallel = (int64_t)p->n * p->n_in * p->n_out >= CPU_PARALLEL_WORK;
     if (p->transposed) {
-        struct transposed_job job = {kernels, p};
+        struct transposed_job job = {cpu->kernels, p};
         cpu_run(ops, parallel, transposed_work, &job);
         return;
     }
-    struct parts_job job = {.kernels = kernels, .product = p, .sums = scratch, .stride = sums_stride(p)};
+    struct parts_job job = {
+        .kernels = cpu->kernels, .n_streams = cpu->n_streams, .product = p, .sums = scratch, .stride = sums_stride(p)};
     job.n_parts = n_parts(p);
     job.n_runs = (ops->n_threads + job.n_parts - 1) / job.n_parts;
     cpu_run(ops, parallel, parts_work, &job);

@@ -4,15 +4,15 @@
 // What reaches it (docs/performance.md): few streams that are long and lie far apart, each fetched into the
 // second-level cache a little ahead. Fetching into the first takes up the buffers that loads wait in, and a matrix cut
 // into columns has its streams torn at every row. So [n_in, n_out] is cut along n_in: a part is read as eight
-// sequential streams of whole rows, y += x[k] * row k + x[k + far] * row k + far + ..., and the sums of the parts are
-// added up afterwards; [n_out, n_in] is read as dot products of four rows far apart. More rows of x reuse each weight
-// while it is in a register or in cache, so a batch reads the weights once as well.
+// or four sequential streams of whole rows, y += x[k] * row k + x[k + far] * row k + far + ..., and the sums of the
+// parts are added up afterwards; [n_out, n_in] is read as dot products of four rows far apart. More rows of x reuse
+// each weight while it is in a register or in cache, so a batch reads the weights once as well.
 #include "ops/cpu/activation.h"
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/vector.h"
 
 enum {
-    STREAMS = 8,                      // rows of an [n_in, n_out] matrix that are read side by side
+    STREAMS = PRODUCT_STREAMS,        // rows of an [n_in, n_out] matrix that are read side by side, at most
     GROUP = 8,                        // rows of x that share the weights so read
     DOT_WEIGHTS = 4,                  // rows of an [n_out, n_in] matrix that are read side by side
     DOT_INPUTS = LANES == 16 ? 4 : 3, // rows of x that share them: their sums are what 32 or 16 registers hold
@@ -112,61 +112,70 @@ INLINE void step(const struct product *p, enum dtype dtype, int n_rows, int n_st
 }
 
 // As kernels->product_part, for n_rows rows of x.
-INLINE void part_rows(const struct product *p, enum dtype dtype, int n_rows, int begin, int end, const float *x,
-                      float *sums, int64_t stride, int first, int last) {
-    const int far = (end - begin) / STREAMS;
+INLINE void part_streams(const struct product *p, enum dtype dtype, int n_rows, int n_streams, int begin, int end,
+                         const float *x, float *sums, int64_t stride, int first, int last) {
+    const int far = (end - begin) / n_streams;
     for (int k = begin; k < begin + far; k++) {
-        step(p, dtype, n_rows, STREAMS, k, far, x + k, sums, stride, first, last, k > begin);
+        step(p, dtype, n_rows, n_streams, k, far, x + k, sums, stride, first, last, k > begin);
     }
-    for (int k = begin + far * STREAMS; k < end; k++) {
+    for (int k = begin + far * n_streams; k < end; k++) {
         step(p, dtype, n_rows, 1, k, 0, x + k, sums, stride, first, last, k > begin);
     }
 }
 
-INLINE void part_as(const struct product *p, enum dtype dtype, int begin, int end, float *sums, int64_t stride,
-                    int first, int last) {
+INLINE void part_rows(const struct product *p, enum dtype dtype, int n_rows, int n_streams, int begin, int end,
+                      const float *x, float *sums, int64_t stride, int first, int last) {
+    if (n_streams == STREAMS || LANES < 16) { // who wants fewer has 16 lanes
+        part_streams(p, dtype, n_rows, STREAMS, begin, end, x, sums, stride, first, last);
+    } else {
+        part_streams(p, dtype, n_rows, STREAMS / 2, begin, end, x, sums, stride, first, last);
+    }
+}
+
+INLINE void part_as(const struct product *p, enum dtype dtype, int n_streams, int begin, int end, float *sums,
+                    int64_t stride, int first, int last) {
     for (int row = 0; row < p->n; row += GROUP) {
         const float *x = p->x + (int64_t)row * p->n_in;
         float *to = sums + row * stride;
         switch (p->n - row) {
         case 1:
-            part_rows(p, dtype, 1, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 1, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 2:
-            part_rows(p, dtype, 2, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 2, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 3:
-            part_rows(p, dtype, 3, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 3, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 4:
-            part_rows(p, dtype, 4, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 4, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 5:
-            part_rows(p, dtype, 5, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 5, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 6:
-            part_rows(p, dtype, 6, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 6, n_streams, begin, end, x, to, stride, first, last);
             break;
         case 7:
-            part_rows(p, dtype, 7, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, 7, n_streams, begin, end, x, to, stride, first, last);
             break;
         default:
-            part_rows(p, dtype, GROUP, begin, end, x, to, stride, first, last);
+            part_rows(p, dtype, GROUP, n_streams, begin, end, x, to, stride, first, last);
         }
     }
 }
 
-static void product_part(const struct product *p, int begin, int end, float *sums, int64_t stride, int first,
-                         int last) {
+static void product_part(const struct product *p, int n_streams, int begin, int end, float *sums, int64_t stride,
+                         int first, int last) {
     switch (p->dtype) {
     case DTYPE_F16:
-        part_as(p, DTYPE_F16, begin, end, sums, stride, first, last);
+        part_as(p, DTYPE_F16, n_streams, begin, end, sums, stride, first, last);
         break;
     case DTYPE_BF16:
-        part_as(p, DTYPE_BF16, begin, end, sums, stride, first, last);
+        part_as(p, DTYPE_BF16, n_streams, begin, end, sums, stride, first, last);
         break;
     default:
-        part_as(p, DTYPE_F32, begin, end, sums, stride, first, last);
+        part_as(p, DTYPE_F32, n_streams, begin, end, sums, stride, first, last);
     }
 }
 
