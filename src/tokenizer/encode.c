@@ -177,7 +177,10 @@ bool encoders_init(struct encoder *encoders, int n, const struct llm_tokenizer *
                    struct llm_error *err) {
     memset(encoders, 0, (size_t)n * sizeof *encoders);
     struct encode_cache *cache = cache_take(tokenizer->shelf, size);
-    if (cache == NULL) return error_memory(err, "tokenizer cache");
+    if (cache == NULL) {
+        error_memory(err, "tokenizer cache");
+        return false;
+    }
     // Four bytes have one id, but a batch wants room for the worst: a short text, for all of it.
     const size_t room = (first < SHORT ? first : first / 4) + CACHE_IDS;
     bool ok = true;
