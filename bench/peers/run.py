@@ -169,12 +169,15 @@ def train(options):
     if options.llm_c:
         with tempfile.TemporaryDirectory() as folder:
             write_llm_c(pathlib.Path(folder))
-            ours, theirs = [], []
+            ours, theirs = {"F32": [], "BF16": []}, []
             for _ in range(options.rounds):
-                ours.append(train_ours(options, SHAPES["124M B4 T64"], False)[0])
+                for compute, seconds in ours.items():
+                    if compute == "F32" or not options.no_bf16:
+                        seconds.append(train_ours(options, SHAPES["124M B4 T64"], compute == "BF16")[0])
                 theirs.append(train_llm_c(options, folder))
-        print(f"\nllm.c, 124M B4 T64, F32: {statistics.median(theirs):.3f} s a step, my-llm {statistics.median(ours):.3f} s: "
-              f"{statistics.median(theirs) / statistics.median(ours):.1f} ×")
+        print(f"\nllm.c, 124M B4 T64, F32: {statistics.median(theirs):.3f} s a step; my-llm " + ", ".join(
+            f"{compute} {statistics.median(seconds):.3f} s: {statistics.median(theirs) / statistics.median(seconds):.1f} ×"
+            for compute, seconds in ours.items() if seconds))
 
 
 # ---- Encoding -------------------------------------------------------------------------------
