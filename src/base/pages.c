@@ -30,3 +30,10 @@ void pages_hint(void *block, size_t size) {
     if (size < skipped + huge_page) return;
     madvise((char *)block + skipped, (size - skipped) / huge_page * huge_page, MADV_HUGEPAGE);
 }
+
+void pages_touch(void *block, size_t size, int share, int n_shares) {
+    const uintptr_t begin = round_up((uintptr_t)block, huge_page);
+    for (uintptr_t page = begin; page < (uintptr_t)block + size; page += huge_page) {
+        if (page / huge_page % (uintptr_t)n_shares == (uintptr_t)share) *(volatile char *)page = 0;
+    }
+}

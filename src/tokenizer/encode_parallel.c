@@ -88,8 +88,17 @@ static void encode_blocks(struct rounds *rounds, int thread) {
     }
 }
 
+// Memory for the ids of this round and the next, if they are no more than usual.
+static void touch_ids(const struct rounds *rounds, int thread, int n_threads) {
+    const size_t two_rounds = 2 * (size_t)rounds->most * BLOCK / 4;
+    const size_t left = rounds->capacity - rounds->n_ids;
+    const size_t n = left < two_rounds ? left : two_rounds;
+    pages_touch(rounds->ids + rounds->n_ids, n * sizeof *rounds->ids, thread, n_threads);
+}
+
 static void work(void *job, int thread, int n_threads) {
     struct rounds *rounds = job;
+    touch_ids(rounds, thread, n_threads);
     copy_blocks(rounds, thread, n_threads);
     encode_blocks(rounds, thread);
 }
