@@ -11,8 +11,8 @@ void *pages_alloc(size_t size);
 // Asks for huge pages for what of a block [size] is not touched yet.
 void pages_hint(void *block, size_t size);
 
-// Writes a zero to the start of each huge page that begins in a block [size], so that the system gives it now; of all of
-// these only what is share `share` of n_shares. (Threads that first write to the same page all clear one, in vain.)
+// Writes a zero to the start of each huge page that begins in a block [size], so that the system gives it now; of all
+// of these only what is share `share` of n_shares. (Threads that first write to the same page all clear one, in vain.)
 void pages_touch(void *block, size_t size, int share, int n_shares);
 
 #endif
