@@ -41,7 +41,7 @@ struct block {
     float *out; // [n_embd] the residual stream as it leaves; may be `middle`; NULL: not wanted, only the others are
     struct attention_sequence *sequences; // [block_sequences()] scratch
     int32_t *few;                         // not NULL: the wanted rows' attention as in few_rows.h, which lays out qkv;
-                                          // [n_rows * n_head] scratch, and so many entries in `sequences`
+                                          // [n_rows * n_head] scratch
     const struct block_dropout *dropout;  // NULL: nothing dropped; else normed is overwritten, and ALL leave
 };
 

@@ -1,7 +1,8 @@
 // few_rows.c: see few_rows.h.
 //
 // A product with one head's columns takes rows of that head alone, so these lie head after head: [n_head, n_rows, ...].
-// To attention every wanted row of every head is a query of one head that is n_embd wide, and x is its keys and values.
+// To attention the heads of a wanted row are queries that see the same keys, of one head that is n_embd wide, and x is
+// its keys and values.
 #include "model/few_rows.h"
 
 bool few_rows_pay(const struct config *config, const struct batch *batch) {
@@ -50,7 +51,7 @@ static struct linear search_linear(const struct llm_engine *engine, int layer, i
     return linear;
 }
 
-// An entry of block->sequences for each wanted row and head; all entries of a sequence follow one another.
+// An entry of block->sequences for each wanted row; all entries of a sequence follow one another.
 static struct attention entries(const struct config *config, const struct block *block, const struct batch *batch,
                                 int layer) {
     const int64_t n_embd = config->n_embd;
@@ -59,27 +60,26 @@ static struct attention entries(const struct config *config, const struct block 
     for (int row = 0; row < batch->n_rows; row++) {
         while (batch->starts[sequence + 1] <= batch->rows[row]) sequence++;
         const int start = batch->starts[sequence];
-        for (int h = 0; h < config->n_head; h++) {
-            const int64_t at = head_at(h, batch->n_rows, config->n_embd) + row * n_embd;
-            block->sequences[row * config->n_head + h] = (struct attention_sequence){
-                .query = few.search + at,
-                .key = block->normed + start * n_embd,
-                .value = block->normed + start * n_embd,
-                .out = few.found + at,
-                .n_query = 1,
-                .n_key = batch->rows[row] + 1 - start,
-                .lse = block->lse != NULL ? block->lse + (int64_t)row * config->n_head + h : NULL,
-            };
-        }
+        block->sequences[row] = (struct attention_sequence){
+            .query = few.search + row * n_embd,
+            .key = block->normed + start * n_embd,
+            .value = block->normed + start * n_embd,
+            .out = few.found + row * n_embd,
+            .n_query = config->n_head,
+            .n_key = batch->rows[row] + 1 - start,
+            .lse = block->lse != NULL ? block->lse + (int64_t)row * config->n_head : NULL,
+        };
     }
+    const int64_t head_stride = head_at(1, batch->n_rows, config->n_embd);
     return (struct attention){
         .n_head = 1,
         .head_size = config->n_embd,
         .scale = attention_scale(config, layer),
-        .query_stride = n_embd,
-        .out_stride = n_embd,
+        .query_stride = head_stride,
+        .out_stride = head_stride,
         .row_stride = n_embd,
         .keep_scale = 1,
+        .unmasked = true,
     };
 }
 
@@ -102,7 +102,7 @@ bool few_rows_forward(const struct llm_engine *engine, const struct block *b, co
         }
     }
     const struct attention attention = entries(config, b, batch, layer);
-    ops->attention(ops, &attention, b->sequences, n * n_head);
+    ops->attention(ops, &attention, b->sequences, n);
     for (int h = 0; h < n_head; h++) {
         const struct linear value = block_qkv_columns(engine, layer, head_column(config, 2, h), head_size);
         if (!ops->linear(ops, few.heads + head_at(h, n, head_size), few.found + head_at(h, n, n_embd), &value, NULL, n,
@@ -145,7 +145,7 @@ bool few_rows_backward(const struct pass *pass, const struct param_block *gradie
     }
 
     const struct attention attention = entries(config, block, batch, layer);
-    for (int i = 0; i < n * n_head; i++) {
+    for (int i = 0; i < n; i++) {
         const struct attention_sequence *entry = &block->sequences[i];
         float *dx = pass->dnarrow + (entry->key - block->normed);
         pass->gradients[i] = (struct attention_gradient){.dout = d.found + (entry->out - few.found),
@@ -154,7 +154,7 @@ bool few_rows_backward(const struct pass *pass, const struct param_block *gradie
                                                          .dvalue = dx};
     }
     ops->zero(ops, pass->dnarrow, (int64_t)batch->n_tokens * n_embd); // no wanted row sees what is behind the last one
-    ops->attention_backward(ops, &attention, block->sequences, pass->gradients, n * n_head);
+    ops->attention_backward(ops, &attention, block->sequences, pass->gradients, n);
 
     for (int h = 0; h < n_head; h++) {
         if (!back_search(pass, gradients, d.query + head_at(h, n, head_size), d.search + head_at(h, n, n_embd),

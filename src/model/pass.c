@@ -128,8 +128,7 @@ static bool allocate(struct pass *pass, struct llm_error *err) {
     const struct config *config = &pass->engine->config;
     struct ops *ops = pass->engine->ops;
     const int n_few = pass->options.max_tokens / 2 + 1; // few_rows_pay()
-    const int n_entries = block_sequences(pass->options.max_sequences, pass->options.max_rows);
-    const size_t n_sequences = (size_t)(n_entries > n_few ? n_entries : n_few);
+    const size_t n_sequences = (size_t)block_sequences(pass->options.max_sequences, pass->options.max_rows);
     const int64_t bytes = pass_bytes(config, &pass->options);
     pass->layers = calloc((size_t)(pass->n_trained > 0 ? pass->n_trained : 1), sizeof *pass->layers);
     pass->sequences = calloc(n_sequences, sizeof *pass->sequences);

@@ -61,8 +61,9 @@ static inline int64_t linear_stride(const struct linear *linear) {
     return linear->stride != 0 ? linear->stride : linear->weight.cols;
 }
 
-// Causal attention over several sequences. Query row i of a sequence with n_query queries and n_key keys
-// sits at position n_key - n_query + i and sees the keys at positions up to its own.
+// Attention over several sequences. It is causal, unless `struct attention` says otherwise: query row i of a sequence
+// with n_query queries and n_key keys sits at position n_key - n_query + i and sees the keys at positions up to its
+// own.
 struct attention_sequence {
     const float *query; // [n_query] rows, query_stride apart; head h begins at h * head_size
     const float *key;   // element (head h, position t, d): key[h * head_stride + t * row_stride + d]
@@ -91,7 +92,13 @@ struct attention {
     int64_t query_stride, out_stride;
     int64_t head_stride, row_stride; // of key and value: a KV cache [n_head, n_ctx, head_size], or fused qkv rows
     float keep_scale;                // 1 / (1 - dropout); read only where a sequence has `keep`
+    bool unmasked;                   // all queries of a sequence see all its keys
 };
+
+// How many keys query row i sees: the first ones.
+static inline int attention_seen(const struct attention *attention, const struct attention_sequence *sequence, int i) {
+    return attention->unmasked ? sequence->n_key : sequence->n_key - sequence->n_query + i + 1;
+}
 
 // One step of AdamW (Loshchilov and Hutter 2019), in the order of PyTorch's torch.optim.AdamW:
 //     w -= lr * weight_decay * w;  m += (g - m) * (1 - beta1);  v = beta2 * v + (1 - beta2) * g * g
@@ -142,7 +149,7 @@ struct ops {
     void (*store_kv)(struct ops *ops, float *key, float *value, const float *kv, int64_t row_stride, int n,
                      int position, int n_ctx, int n_head, int head_size);
 
-    // out[t] = softmax(scale * q[t] K^T + causal mask) V, per head and sequence; no [T, T] array.
+    // out[t] = softmax(scale * q[t] K^T + mask) V, per head and sequence; no [T, T] array.
     void (*attention)(struct ops *ops, const struct attention *attention, const struct attention_sequence *sequences,
                       int n_sequences);
 

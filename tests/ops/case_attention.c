@@ -72,8 +72,8 @@ static void attention_fixture(struct subjects *s) {
         N_EMBD = N_HEAD * HEAD_SIZE
     };
     float *qkv = fixture_read("attention", N * 3 * N_EMBD + N * N_EMBD);
-    const struct attention attention = {N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD,
-                                        N_EMBD, HEAD_SIZE, 3 * N_EMBD,           1};
+    const struct attention attention = {
+        N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD, N_EMBD, HEAD_SIZE, 3 * N_EMBD, 1, false};
     for (int i = 0; i <= s->n; i++) {
         struct ops *ops = i < s->n ? s->list[i].ops[1] : s->ref;
         float out[N * N_EMBD];

@@ -15,8 +15,8 @@ static void attention_backward_fixture(struct subjects *s) {
     const float *want_lse = dout + ROWS + WEIGHTS;
     uint8_t keep[WEIGHTS];
     for (int i = 0; i < WEIGHTS; i++) keep[i] = dout[ROWS + i] != 0;
-    const struct attention attention = {N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD,
-                                        N_EMBD, HEAD_SIZE, 3 * N_EMBD,           1.5F};
+    const struct attention attention = {
+        N_HEAD, HEAD_SIZE, 1 / sqrtf(HEAD_SIZE), 3 * N_EMBD, N_EMBD, HEAD_SIZE, 3 * N_EMBD, 1.5F, false};
     for (int i = 0; i < 2 * (s->n + 1); i++) {
         struct ops *ops = i / 2 < s->n ? s->list[i / 2].ops[1] : s->ref;
         const char *name = i / 2 < s->n ? s->list[i / 2].name : "ref";
@@ -136,8 +136,8 @@ static void attention_backward_shared(struct subjects *s, int head_size) {
     const int n_embd = N_HEAD * head_size;
     const size_t rows = (size_t)N_ROWS * (size_t)n_embd;
     const size_t keys = (size_t)N_TOKENS * 2 * (size_t)n_embd;
-    const struct attention attention = {N_HEAD,     head_size, 1 / sqrtf((float)head_size), n_embd, n_embd, head_size,
-                                        2 * n_embd, 1};
+    const struct attention attention = {
+        N_HEAD, head_size, 1 / sqrtf((float)head_size), n_embd, n_embd, head_size, 2 * n_embd, 1, false};
     const float *kv = input_f32(s, keys, 1);
     const float *queries = input_f32(s, (size_t)N_TOKENS * (size_t)n_embd, 1);
     float *query = input_f32(s, rows, 1);
@@ -223,7 +223,7 @@ static void attention_backward_own_values(struct subjects *s, int width) {
     static const int seen[] = {30, 30, 75, 71};
     const size_t size = (size_t)N_KEYS * (size_t)width, rows = 4 * (size_t)width;
     const float *x = input_f32(s, size, 1), *query = input_f32(s, rows, 1), *dout = input_f32(s, rows, 1);
-    const struct attention attention = {1, width, 0.1F, width, width, 0, width, 1};
+    const struct attention attention = {1, width, 0.1F, width, width, 0, width, 1, false};
     float *out = output_new(rows), *dquery = output_new(rows), *dkey = output_new(size), *dvalue = output_new(size);
     float *got = output_new(size);
     float lse[4];
@@ -247,6 +247,72 @@ static void attention_backward_own_values(struct subjects *s, int width) {
     }
     float *const outputs[] = {out, dquery, dkey, dvalue, got};
     outputs_free(outputs, 5);
+    subjects_clear(s);
+}
+
+// ---- No mask --------------------------------------------------------------------------------
+
+// Queries of one sequence that all see all keys, against as many entries of one query each.
+static void attention_unmasked(struct subjects *s, int head_size, int n_query, bool dropout) {
+    enum {
+        N_KEYS = 75,
+        N_HEAD = 2
+    };
+    const int n_embd = N_HEAD * head_size, apart = n_embd + 3; // rows of queries and of what belongs to them
+    const size_t rows = (size_t)n_query * (size_t)apart, keys = (size_t)N_KEYS * (size_t)n_embd;
+    const size_t n_lse = (size_t)n_query * N_HEAD;
+    const float *query = input_f32(s, rows, 1), *dout = input_f32(s, rows, 1);
+    const float *key = input_f32(s, keys, 1), *value = input_f32(s, keys, 1);
+    uint8_t *keep = input_bytes(s, n_lse * N_KEYS, 1); // [query, head, key], and as it should be for all at once
+    uint8_t *keep_all = input_bytes(s, n_lse * N_KEYS, 1);
+    for (int i = 0; i < n_query * N_HEAD * N_KEYS; i++) {
+        const int t = i % N_KEYS, h = i / N_KEYS % N_HEAD, q = i / N_KEYS / N_HEAD;
+        keep[i] = keep_all[(h * n_query + q) * N_KEYS + t] = random_u32(&s->random) % 4 > 0;
+    }
+    struct attention attention = {N_HEAD, head_size, 0.3F, apart, apart, head_size, n_embd, 4 / 3.0F, false};
+
+    float *out = output_new(rows), *lse = output_new(n_lse), *dquery = output_new(rows);
+    float *dkey = output_new(keys), *dvalue = output_new(keys);
+    struct attention_sequence *entries = calloc((size_t)n_query, sizeof *entries);
+    struct attention_gradient *gradients = calloc((size_t)n_query, sizeof *gradients);
+    assert_true(entries != NULL && gradients != NULL);
+    for (int i = 0; i < n_query; i++) {
+        const int64_t at = (int64_t)i * apart;
+        entries[i] = (struct attention_sequence){
+            query + at, key, value, out + at, 1, N_KEYS, lse + i * N_HEAD, dropout ? keep + i * N_HEAD * N_KEYS : NULL};
+        gradients[i] = (struct attention_gradient){dout + at, dquery + at, dkey, dvalue};
+    }
+    s->ref->attention(s->ref, &attention, entries, n_query);
+    s->ref->attention_backward(s->ref, &attention, entries, gradients, n_query);
+
+    attention.unmasked = true;
+    float *got_out = output_new(rows), *got_lse = output_new(n_lse), *got_dquery = output_new(rows);
+    float *got_dkey = output_new(keys), *got_dvalue = output_new(keys);
+    const struct attention_sequence all = {query,   key,    value,   got_out,
+                                           n_query, N_KEYS, got_lse, dropout ? keep_all : NULL};
+    const struct attention_gradient gradient = {dout, got_dquery, got_dkey, got_dvalue};
+    for (int i = 0; i < (s->n + 1) * THREADS; i++) {
+        struct ops *ops = i / THREADS < s->n ? s->list[i / THREADS].ops[i % THREADS] : s->ref;
+        const char *name = i / THREADS < s->n ? s->list[i / THREADS].name : "ref";
+        memset(got_dkey, 0xff, keys * sizeof *got_dkey);
+        memset(got_dvalue, 0xff, keys * sizeof *got_dvalue);
+        ops->attention(ops, &attention, &all, 1);
+        ops->attention_backward(ops, &attention, &all, &gradient, 1);
+        for (int q = 0; q < n_query; q++) {
+            const int64_t at = (int64_t)q * apart;
+            check_close("attention without a mask", name, got_out + at, out + at, (size_t)n_embd, 3e-6);
+            check_close("its backward: queries", name, got_dquery + at, dquery + at, (size_t)n_embd, 2e-5);
+            for (int h = 0; h < N_HEAD; h++) {
+                check_close("its log-sum-exp", name, got_lse + h * n_query + q, lse + q * N_HEAD + h, 1, 3e-6);
+            }
+        }
+        check_close("its backward: keys", name, got_dkey, dkey, keys, 2e-5);
+        check_close("its backward: values", name, got_dvalue, dvalue, keys, 2e-5);
+    }
+    free(entries);
+    free(gradients);
+    float *const outputs[] = {out, lse, dquery, dkey, dvalue, got_out, got_lse, got_dquery, got_dkey, got_dvalue};
+    outputs_free(outputs, 10);
     subjects_clear(s);
 }
 
@@ -283,7 +349,7 @@ static void attention_backward_differences(struct subjects *s, bool dropout) {
     float lse[N_HEAD * N];
     float dqkv[N * 3 * N_EMBD];
     const struct attention_loss a = {
-        {N_HEAD, HEAD_SIZE, 0.45F, 3 * N_EMBD, N_EMBD, HEAD_SIZE, 3 * N_EMBD, 1.25F},
+        {N_HEAD, HEAD_SIZE, 0.45F, 3 * N_EMBD, N_EMBD, HEAD_SIZE, 3 * N_EMBD, 1.25F, false},
         {qkv, qkv + N_EMBD, qkv + 2 * N_EMBD, out, N, N, lse, dropout ? keep : NULL},
         input_f32(s, N * N_EMBD, 1),
     };
@@ -355,6 +421,11 @@ static void case_attention_backward(struct subjects *s) {
     attention_backward_shared(s, 130);
     attention_backward_own_values(s, 16);
     attention_backward_own_values(s, 130);
+    for (int i = 0; i < 4; i++) {
+        attention_unmasked(s, i % 2 == 0 ? 16 : 130, 12, i / 2 == 0);
+        attention_unmasked(s, i % 2 == 0 ? 16 : 130, 2, i / 2 == 0);
+    }
+    attention_unmasked(s, 25, 70, true);
     attention_backward_causal(s, 5, 2);
     attention_backward_causal(s, 100, 97);
     attention_backward_causal(s, 150, 70);

@@ -113,7 +113,7 @@ static void bf16_head(struct subjects *s, enum dtype dtype, int n, int n_embd, i
 // Attention of operands that are rounded beforehand. Its weights are rounded in between, by 2^-9 of themselves at most:
 // of a query they sum up to 1, and what a key gathers from many queries to the logarithm of their number, some 5. So
 // are the slopes, scale * weight * (a difference of the order of 4).
-static void bf16_attention(struct subjects *s, int head_size, bool cached, bool dropout) {
+static void bf16_attention(struct subjects *s, int head_size, bool cached, bool dropout, bool unmasked) {
     static const int whole[][2] = {{1, 1}, {5, 5}, {40, 40}, {97, 97}, {130, 130}};
     static const int parts[][2] = {{1, 70}, {5, 5}, {17, 40}, {97, 97}, {30, 131}};
     const double step = head_size % 16 == 0 && head_size <= 64 ? 0x1p-9 : 0; // others are not rounded
@@ -121,6 +121,7 @@ static void bf16_attention(struct subjects *s, int head_size, bool cached, bool 
     struct attention_call a = {.cached = cached};
     a.batch = batch_make(s, cached ? parts : whole, BACKWARD_SEQUENCES, n_head, head_size, cached, 1);
     a.batch.attention.keep_scale = 1.25F;
+    a.batch.attention.unmasked = unmasked;
     a.dout = rounded(s, input_f32(s, a.batch.out_size, 1), a.batch.out_size);
     a.out = input_f32(s, a.batch.out_size, 1);
     const size_t n_embd = (size_t)n_head * (size_t)head_size;
@@ -146,8 +147,8 @@ static void bf16_attention(struct subjects *s, int head_size, bool cached, bool 
         }
     }
     char what[100];
-    snprintf(what, sizeof what, "attention, head size %d, %s%s", head_size, cached ? "cache" : "fused rows",
-             dropout ? ", dropout" : "");
+    snprintf(what, sizeof what, "attention, head size %d, %s%s%s", head_size, cached ? "cache" : "fused rows",
+             dropout ? ", dropout" : "", unmasked ? ", no mask" : "");
     bf16_compare(s, what, training_call, &a, &a, forward, 1 + BACKWARD_SEQUENCES);
     training_call(s->ref, &a, results);
     bf16_compare(s, what, attention_backward_call, &a, &a, backward, 3 * BACKWARD_SEQUENCES);
@@ -178,7 +179,9 @@ static void test_bf16_products(void **state) {
         bf16_head(&s, DTYPE_F32, 19, 8, 6500);
         static const int head_sizes[] = {64, 16, 48, 25};
         for (int i = 0; i < 4; i++) {
-            for (int mode = 0; mode < 4; mode++) bf16_attention(&s, head_sizes[i], mode % 2 == 1, mode / 2 == 1);
+            for (int mode = 0; mode < 8; mode++) {
+                bf16_attention(&s, head_sizes[i], mode % 2 == 1, mode / 2 % 2 == 1, mode / 4 == 1);
+            }
         }
     }
     for (int t = 0; t < THREADS; t++) ops_free(s.list[0].ops[t]);

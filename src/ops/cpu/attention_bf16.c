@@ -196,7 +196,8 @@ struct attend {
     const uint8_t *keep; // [n, keep_stride] or NULL
     int64_t keep_stride;
     int n;        // queries
-    int position; // of the first one
+    int position; // of the last key that the first query sees; each sees one more, but none more than n_key
+    int n_key;
     _Alignas(64) float largest[DEPTH];
     _Alignas(64) float sum[DEPTH];
     _Alignas(64) float correction[DEPTH];
@@ -246,15 +247,14 @@ static void attend_blocks(struct attend *a) {
     const struct attention *attention = a->attention;
     const int head_size = attention->head_size;
     const int64_t stride = attention->row_stride;
-    const int n_key = a->position + a->n;
     for (int i = 0; i < DEPTH; i++) {
         a->largest[i] = -INFINITY;
         a->sum[i] = 0;
     }
     if (a->keep != NULL) memset(a->kept, 0, sizeof a->kept); // lanes without a query are read as well
     pack_transposed(a->queries, a->query, attention->query_stride, a->n, head_size);
-    for (int first = 0; first < n_key; first += DEPTH) {
-        const int n_keys = n_key - first < DEPTH ? n_key - first : DEPTH;
+    for (int first = 0; first < a->n_key; first += DEPTH) {
+        const int n_keys = a->n_key - first < DEPTH ? a->n_key - first : DEPTH;
         const int reach = a->position - first;
         pack_along(a->keys, a->key + first * stride, stride, n_keys, head_size);
         score_block(a->scores, a->keys, n_keys, a->queries, a->n, head_size / 2, reach);
@@ -281,7 +281,8 @@ void attend_bf16(const struct attention *attention, const struct attention_seque
     a.value = sequence->value + head * attention->head_stride;
     a.out = sequence->out + first * attention->out_stride + column;
     a.n = n;
-    a.position = sequence->n_key - sequence->n_query + first;
+    a.position = attention_seen(attention, sequence, first) - 1;
+    a.n_key = attention_seen(attention, sequence, first + n - 1);
     a.keep = sequence->keep != NULL ? sequence->keep + row * sequence->n_key : NULL;
     a.keep_stride = sequence->n_key;
     const size_t row_bytes = (size_t)attention->head_size * sizeof(float);

@@ -1,4 +1,4 @@
-// attention_tmpl.c: causal attention of one head over a block of queries, with online softmax.
+// attention_tmpl.c: attention of one head over a block of queries, with online softmax.
 //
 //     m' = max(m, max s)    l' = l exp(m - m') + sum exp(s - m')    o' = o exp(m - m') + sum exp(s - m') v
 //
@@ -32,7 +32,8 @@ struct attend {
     const uint8_t *keep; // [n, keep_stride] or NULL
     int64_t keep_stride;
     int n;        // queries
-    int position; // of the first query
+    int position; // of the last key that the first query sees; each sees one more, but none more than n_key
+    int n_key;
     _Alignas(64) float largest[ATTEND_QUERIES];
     _Alignas(64) float sum[ATTEND_QUERIES];
     _Alignas(64) float correction[ATTEND_QUERIES];
@@ -126,9 +127,8 @@ static void attend_many(struct attend *a) {
         a->sum[i] = 0;
     }
     if (a->keep != NULL) memset(a->kept, 0, sizeof a->kept); // lanes without a query are read as well
-    const int n_key = a->position + a->n;
-    for (int first = 0; first < n_key; first += ATTEND_KEYS) {
-        const int n_keys = n_key - first < ATTEND_KEYS ? n_key - first : ATTEND_KEYS;
+    for (int first = 0; first < a->n_key; first += ATTEND_KEYS) {
+        const int n_keys = a->n_key - first < ATTEND_KEYS ? a->n_key - first : ATTEND_KEYS;
         score_block(a, first, n_keys);
         for (int i = 0; i < a->n; i += LANES) softmax_lanes(a, first, n_keys, i);
         if (a->keep != NULL) {
@@ -255,7 +255,7 @@ static void attend_one(struct attend *a, int i) {
     float *p = a->scores;
     float largest = -INFINITY;
     float sum = 0;
-    const int n_key = a->position + i + 1;
+    const int n_key = clamp(a->position + i + 1, 0, a->n_key);
     for (int first = 0; first < n_key; first += KEYS_FEW) {
         const int n = n_key - first < KEYS_FEW ? n_key - first : KEYS_FEW;
         const float *value = a->value + first * stride;
@@ -288,7 +288,8 @@ static void attend(const struct attention *attention, const struct attention_seq
     a.value = sequence->value + head * attention->head_stride;
     a.out = sequence->out + first * attention->out_stride + column;
     a.n = n;
-    a.position = sequence->n_key - sequence->n_query + first;
+    a.position = attention_seen(attention, sequence, first) - 1;
+    a.n_key = attention_seen(attention, sequence, first + n - 1);
     const int64_t row = (int64_t)head * sequence->n_query + first;
     a.keep = sequence->keep != NULL ? sequence->keep + row * sequence->n_key : NULL;
     a.keep_stride = sequence->n_key;

@@ -15,7 +15,8 @@ struct attention_walk {
     const uint8_t *keep; // [n, keep_stride] or NULL
     int64_t keep_stride;
     int n;        // queries of the block
-    int position; // of the first query
+    int position; // of the last key that the first query sees; each sees one more, but none more than n_key
+    int n_key;
     _Alignas(64) float lse[ATTEND_QUERIES];
     _Alignas(64) float delta[ATTEND_QUERIES];                // dO_i . O_i
     _Alignas(64) uint8_t kept[ATTEND_KEYS * ATTEND_QUERIES]; // [keys, queries]: room for a block of `keep`
@@ -44,7 +45,8 @@ static void go_to_queries(struct attention_walk *walk, const struct attention_se
     const int64_t row = (int64_t)head * sequence->n_query + first;
     const int n_left = sequence->n_query - first;
     walk->n = n_left < ATTEND_QUERIES ? n_left : ATTEND_QUERIES;
-    walk->position = sequence->n_key - sequence->n_query + first;
+    walk->position = attention_seen(attention, sequence, first) - 1;
+    walk->n_key = attention_seen(attention, sequence, first + walk->n - 1);
     walk->query = sequence->query + first * attention->query_stride + column;
     walk->dquery = gradient->dquery + first * attention->query_stride + column;
     walk->dout = gradient->dout + first * attention->out_stride + column;
@@ -77,9 +79,8 @@ static void walk_attention(struct attention_walk *walk, const struct attention *
         for (int first = 0; first < sequences[i].n_query; first += ATTEND_QUERIES) {
             go_to_queries(walk, &sequences[i], &gradients[i], head, first);
             zero_rows(walk->dquery, attention->query_stride, walk->n, attention->head_size);
-            const int n_seen = walk->position + walk->n;
-            for (int key = 0; key < n_seen; key += ATTEND_KEYS) {
-                block(walk, key, n_seen - key < ATTEND_KEYS ? n_seen - key : ATTEND_KEYS);
+            for (int key = 0; key < walk->n_key; key += ATTEND_KEYS) {
+                block(walk, key, walk->n_key - key < ATTEND_KEYS ? walk->n_key - key : ATTEND_KEYS);
             }
         }
     }

@@ -1,6 +1,6 @@
 // attention.c: causal multi-head attention (Vaswani et al. 2017, section 3.2), and filling the KV cache.
 //
-//     s_t = scale * q . k_t                          for the keys t = 0 .. the query's own position
+//     s_t = scale * q . k_t                          for the keys t that the query sees: up to its own position, or all
 //     out = sum_t exp(s_t - max s) v_t / sum_t exp(s_t - max s)
 //
 // Subtracting the maximum changes nothing but keeps exp() from overflowing. The scores are computed
@@ -51,15 +51,10 @@ static double kept(const struct attention *attention, const struct attention_seq
     return sequence->keep[row * (size_t)sequence->n_key + (size_t)t] != 0 ? attention->keep_scale : 0;
 }
 
-// Query i sees the keys before this one.
-static int seen(const struct attention_sequence *sequence, int i) {
-    return sequence->n_key - sequence->n_query + i + 1;
-}
-
 // One query of one head.
 static void attend(const struct attention *attention, const struct attention_sequence *sequence, int h, int i) {
     const int head_size = attention->head_size;
-    const int n_seen = seen(sequence, i);
+    const int n_seen = attention_seen(attention, sequence, i);
     const int64_t column = (int64_t)h * head_size;
     const float *query = sequence->query + i * attention->query_stride + column;
     const float *key = sequence->key + h * attention->head_stride;
@@ -130,7 +125,7 @@ static void query_backward(const struct head *head, float *dquery, int i) {
     for (int first = 0; first < attention->head_size; first += TILE) {
         const int width = attention->head_size - first < TILE ? attention->head_size - first : TILE;
         double sum[TILE] = {0};
-        for (int t = 0; t < seen(head->sequence, i); t++) {
+        for (int t = 0; t < attention_seen(attention, head->sequence, i); t++) {
             const double dscore = pair_of(head, i, t).dscore;
             const float *key = head->key + t * attention->row_stride + first;
             for (int d = 0; d < width; d++) sum[d] += dscore * key[d];
@@ -147,7 +142,7 @@ static void key_backward(const struct head *head, float *dkey, float *dvalue, in
         double key_sum[TILE] = {0};
         double value_sum[TILE] = {0};
         for (int i = 0; i < head->sequence->n_query; i++) {
-            if (t >= seen(head->sequence, i)) continue;
+            if (t >= attention_seen(attention, head->sequence, i)) continue;
             const struct pair pair = pair_of(head, i, t);
             const float *query = head->query + i * attention->query_stride + first;
             const float *dout = head->dout + i * attention->out_stride + first;
