@@ -1,4 +1,4 @@
-// attention.c: causal multi-head attention (Vaswani et al. 2017, section 3.2), and filling the KV cache.
+// attention.c: multi-head attention (Vaswani et al. 2017, section 3.2), causal or not, and filling the KV cache.
 //
 //     s_t = scale * q . k_t                          for the keys t that the query sees: up to its own position, or all
 //     out = sum_t exp(s_t - max s) v_t / sum_t exp(s_t - max s)
